@@ -1,0 +1,1 @@
+"""Neurarium: the neural-network zoo, alive."""
