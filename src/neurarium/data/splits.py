@@ -1,0 +1,168 @@
+"""The two kinds of split: tensors held in memory, and anything that yields batches."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+Batch = Mapping[str, Tensor]
+"""One batch: `input`, `target` and whatever else an objective reads."""
+
+# Below this size one gather an epoch is cheaper than one a batch; above it the copy costs memory.
+_PERMUTE_WHOLE_BYTES = 16 * 2**20
+
+
+def as_batch(batch: Any) -> dict[str, Tensor]:
+    """The mapping behind what a loader yields: a mapping itself, a pair (x, y), or x alone."""
+    if isinstance(batch, Mapping):
+        return dict(batch)
+    if isinstance(batch, Tensor):
+        return {"input": batch}
+    if isinstance(batch, Sequence) and len(batch) in (1, 2):
+        return dict(zip(("input", "target"), batch, strict=False))
+    raise TypeError(
+        "a batch must be a mapping with the key 'input', a pair (input, target) or one tensor, "
+        f"got {type(batch).__name__}"
+        + (f" of length {len(batch)}" if isinstance(batch, Sequence) else "")
+    )
+
+
+def _as_tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if hasattr(value, "to_numpy"):  # a DataFrame or a Series
+        value = value.to_numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"'{name}' must be numeric, got an array of {array.dtype}; "
+            "encode text and categories first, or load the table with neurarium.data.load"
+        )
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.float() if tensor.dtype == torch.float64 else tensor
+
+
+class Resident:
+    """A split held in memory: tensors of equal first dimension, batches taken by index."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self.tensors = {name: _as_tensor(name, value) for name, value in tensors.items()}
+        lengths = {name: len(value) for name, value in self.tensors.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"all tensors of a split must have one length, got {lengths}")
+        if not len(self):
+            raise ValueError("a split must have at least one row, got none")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def steps(self, batch_size: int) -> int:
+        """Number of batches of one pass."""
+        return -(-len(self) // batch_size)
+
+    def to(self, device: torch.device) -> "Resident":
+        """The same split on another device."""
+        return Resident({name: value.to(device) for name, value in self.tensors.items()})
+
+    def head(self, rows: int) -> "Resident":
+        """The first rows."""
+        return Resident({name: value[:rows] for name, value in self.tensors.items()})
+
+    def batches(
+        self, batch_size: int, seed: int | None = None, start: int = 0
+    ) -> Iterator[dict[str, Tensor]]:
+        """Batches in order, or in the order drawn by `seed`, from the batch number `start`."""
+        if seed is None:
+            yield from self._slices(self.tensors, batch_size, start)
+            return
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator)
+        device = next(iter(self.tensors.values())).device
+        order = order.to(device, non_blocking=True)
+        if sum(t.numel() * t.element_size() for t in self.tensors.values()) < _PERMUTE_WHOLE_BYTES:
+            whole = {name: t.index_select(0, order) for name, t in self.tensors.items()}
+            yield from self._slices(whole, batch_size, start)
+            return
+        for index in order[start * batch_size :].split(batch_size):
+            yield {name: t.index_select(0, index) for name, t in self.tensors.items()}
+
+    @staticmethod
+    def _slices(
+        tensors: Mapping[str, Tensor], batch_size: int, start: int
+    ) -> Iterator[dict[str, Tensor]]:
+        names = tuple(tensors)
+        columns = (t[start * batch_size :].split(batch_size) for t in tensors.values())
+        for parts in zip(*columns, strict=True):
+            if len(parts[0]):
+                yield dict(zip(names, parts, strict=True))
+
+
+class Stream:
+    """A split that yields batches: a Dataset, a DataLoader or any iterable that can restart."""
+
+    def __init__(self, source: Iterable[Any] | Dataset[Any]) -> None:
+        if iter_is_spent_after_one_pass(source):
+            raise TypeError(
+                "data must be iterable more than once, got a one-shot iterator "
+                f"({type(source).__name__}); pass a DataLoader, a Dataset or a list of batches"
+            )
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)  # type: ignore[arg-type]
+
+    def steps(self, batch_size: int) -> int | None:
+        """Number of batches of one pass, None where the source does not know."""
+        try:
+            length = len(self)
+        except TypeError:
+            return None
+        return -(-length // batch_size) if self._is_dataset() else length
+
+    def _is_dataset(self) -> bool:
+        return isinstance(self.source, Dataset)
+
+    def batches(
+        self, batch_size: int, seed: int | None = None, start: int = 0
+    ) -> Iterator[dict[str, Tensor]]:
+        """Batches from number `start`; a Dataset is shuffled by `seed`, a loader by itself."""
+        source: Any = self.source
+        if self._is_dataset():
+            shuffle = seed is not None and not isinstance(source, IterableDataset)
+            generator = torch.Generator().manual_seed(seed) if seed is not None else None
+            source = DataLoader(source, batch_size, shuffle=shuffle, generator=generator)
+        # Skipped batches are drawn all the same: a source with its own randomness stays in step.
+        for batch in itertools.islice(source, start, None):
+            yield as_batch(batch)
+
+
+def iter_is_spent_after_one_pass(source: object) -> bool:
+    """Whether iterating consumes the object itself, as with generators and open readers."""
+    return isinstance(source, Iterator)
+
+
+Split = Resident | Stream
+
+
+def as_split(source: Any) -> Split:
+    """A split from what users have: (x, y), a dict of tensors, a Dataset, a DataLoader..."""
+    if isinstance(source, Resident | Stream):
+        return source
+    if isinstance(source, TensorDataset) and len(source.tensors) <= 2:
+        return Resident(as_batch(source.tensors))
+    if isinstance(source, Mapping):
+        return Resident(source)
+    if isinstance(source, Tensor | np.ndarray):
+        return Resident({"input": source})
+    if isinstance(source, tuple) and len(source) == 2:
+        return Resident({"input": source[0], "target": source[1]})
+    if isinstance(source, Dataset) or isinstance(source, Iterable):
+        return Stream(source)
+    raise TypeError(
+        "a split must be a pair (x, y), a mapping of tensors, a Dataset, a DataLoader or an "
+        f"iterable of batches, got {type(source).__name__}"
+    )
