@@ -42,6 +42,14 @@ def test_arguments_after_the_colon_are_bound():
     assert resolve("feedback_alignment:dfa", NAMES, "rule")().mode == "dfa"
 
 
+def test_a_value_without_a_name_never_takes_the_place_of_the_input():
+    assert resolve("swish:2", NAMES, "activation")(3) == (3, 2)
+    with pytest.raises(ValueError, match="too many values without a name"):
+        resolve("swish:2,3", NAMES, "activation")
+    with pytest.raises(ValueError, match="too many values without a name"):
+        resolve("swish:2,beta=3", NAMES, "activation")
+
+
 def test_a_module_is_read_through_its_public_list_only():
     module = types.ModuleType("zoo")
     module.lion, module.cat, module.__all__ = 1, 2, ["lion"]

@@ -17,6 +17,9 @@ def resolve(spec: Any, names: ModuleType | Mapping[str, Any], what: str) -> Any:
     Case, ``_`` and ``-`` don't matter: ``"FeedbackAlignment"`` and ``"feedback_alignment"`` are
     one name. Anything but a string is returned as it is.
 
+    Values without a name go to a class's arguments in order, and to those of a function's that
+    have defaults (the others are the tensors it is called with): ``"tukey:3"`` sets `delta`.
+
     Args:
         names: a module (its `__all__` is the list) or a mapping from name to object.
         what: what is being named, for the error: ``"activation"``.
@@ -25,9 +28,8 @@ def resolve(spec: Any, names: ModuleType | Mapping[str, Any], what: str) -> Any:
         ValueError: for an unknown name or argument; the message lists the nearest ones.
 
     Example:
-        >>> import math
-        >>> resolve("GCD:4", {"gcd": math.gcd}, "function")(6)
-        2
+        >>> resolve("Round:1", {"round": round}, "function")(2.345)
+        2.3
     """
     if not isinstance(spec, str):
         return spec
@@ -36,8 +38,7 @@ def resolve(spec: Any, names: ModuleType | Mapping[str, Any], what: str) -> Any:
     positional, named = parse_arguments(text)
     if not positional and not named:
         return found
-    _check_arguments(name, found, positional, named)
-    return functools.partial(found, *positional, **named)
+    return _bind(name, found, positional, named)
 
 
 def parse_arguments(text: str) -> tuple[list[Any], dict[str, Any]]:
@@ -93,15 +94,19 @@ def _nearest(name: str, public: list[str]) -> str:
     return "choose from " + ", ".join(public)
 
 
-def _check_arguments(name: str, found: Any, positional: list[Any], named: dict[str, Any]) -> None:
+def _bind(name: str, found: Any, positional: list[Any], named: dict[str, Any]) -> Any:
+    parameters = inspect.signature(found).parameters
+    free = [p.name for p in parameters.values() if p.default is not p.empty]
     try:
-        signature = inspect.signature(found)
-    except (TypeError, ValueError):  # some builtins tell nothing about themselves
-        return
-    try:
-        signature.bind_partial(*positional, **named)
+        if not isinstance(found, type) and positional:
+            by_order = dict(zip(free, positional, strict=False))
+            if len(positional) > len(free) or by_order.keys() & named.keys():
+                raise TypeError("too many values without a name")
+            positional, named = [], by_order | named
+        inspect.signature(found).bind_partial(*positional, **named)
     except TypeError as error:
-        takes = ", ".join(signature.parameters)
+        takes = ", ".join(parameters)
         raise ValueError(
             f"{name} does not fit these arguments ({error}); it takes {takes}"
         ) from None
+    return functools.partial(found, *positional, **named)
