@@ -1,0 +1,16 @@
+"""Whole networks, by plain constructors; rebuilt from strings, data or files by `build`."""
+
+from neurarium.networks.build import (
+    build as build,
+)
+from neurarium.networks.build import (
+    config as config,
+)
+from neurarium.networks.build import (
+    for_data as for_data,
+)
+from neurarium.networks.convnets import LeNet5, ResNet
+from neurarium.networks.mlp import MLP
+from neurarium.networks.perceptron import Perceptron
+
+__all__ = ["MLP", "LeNet5", "Perceptron", "ResNet"]

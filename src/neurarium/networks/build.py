@@ -1,0 +1,71 @@
+"""From strings, data and files to networks, and back."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from neurarium import _names
+from neurarium.networks import _config, convnets, mlp, perceptron
+
+NETWORKS: dict[str, Any] = {
+    name: getattr(part, name) for part in (convnets, mlp, perceptron) for name in part.__all__
+}
+
+
+def for_data(
+    spec: str | nn.Module, input_shape: Sequence[int], outputs: int, categories: Sequence[int] = ()
+) -> nn.Module:
+    """A network whose first and last sizes fit the data; a module is returned as it is.
+
+    Args:
+        spec: "MLP:hidden=256x256", "LeNet5", "ResNet:depth=20", "Perceptron".
+        input_shape: shape of one example, without the batch axis.
+        outputs: number of logits or regression outputs.
+        categories: cardinalities of the categorical columns, the last ones of the input.
+    """
+    if isinstance(spec, nn.Module):
+        return spec
+    fitted = {name: network.for_data for name, network in NETWORKS.items()}
+    make = _names.resolve(spec, fitted, "model")
+    try:
+        return make(tuple(input_shape), outputs, tuple(categories))
+    except TypeError as error:  # an argument that only the constructor could refuse
+        network = _names.resolve(spec.partition(":")[0], NETWORKS, "model")
+        raise ValueError(f"{spec!r} does not fit ({error}); {_takes(network)}") from error
+
+
+def config(model: nn.Module) -> dict[str, Any]:
+    """What `build` needs to make this network anew, without its weights; JSON can hold it.
+
+    Raises:
+        ValueError: if `model` is not one of `networks.__all__`, or holds arguments that no name
+            stands for.
+    """
+    name = type(model).__name__
+    if NETWORKS.get(name) is not type(model):
+        raise ValueError(f"{name} is not one of the networks that a file can name: {_known()}")
+    return {"class": name, "arguments": _config.arguments(model)}
+
+
+def build(config: Mapping[str, Any]) -> nn.Module:
+    """A network with fresh weights from what `config` returned.
+
+    Raises:
+        ValueError: if the class is not one of `networks.__all__`: a file never says what to import.
+    """
+    name = config["class"]
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r} in this configuration; known are {_known()}")
+    return NETWORKS[name](**config["arguments"])
+
+
+def _takes(network: Any) -> str:
+    fitted, plain = (inspect.signature(f).parameters for f in (network.for_data, network))
+    names = [name for name in (*fitted, *plain) if name not in ("input_shape", "arguments")]
+    return f"{network.__name__} takes {', '.join(dict.fromkeys(names))}"
+
+
+def _known() -> str:
+    return ", ".join(sorted(NETWORKS))
