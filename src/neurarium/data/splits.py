@@ -1,6 +1,5 @@
 """The two kinds of split: tensors held in memory, and anything that yields batches."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -60,9 +59,19 @@ class Resident:
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
 
+    def sizes(self, batch_size: int) -> list[int]:
+        """Rows of each batch; a last row left alone joins the batch before it.
+
+        Batch normalization cannot normalize one row, and one row is no estimate of a gradient.
+        """
+        full, rest = divmod(len(self), batch_size)
+        if rest == 1 and full and batch_size > 1:
+            return [batch_size] * (full - 1) + [batch_size + 1]
+        return [batch_size] * full + [rest] * bool(rest)
+
     def steps(self, batch_size: int) -> int:
         """Number of batches of one pass."""
-        return -(-len(self) // batch_size)
+        return len(self.sizes(batch_size))
 
     def to(self, device: torch.device) -> "Resident":
         """The same split on another device."""
@@ -72,12 +81,10 @@ class Resident:
         """The first rows."""
         return Resident({name: value[:rows] for name, value in self.tensors.items()})
 
-    def batches(
-        self, batch_size: int, seed: int | None = None, start: int = 0
-    ) -> Iterator[dict[str, Tensor]]:
-        """Batches in order, or in the order drawn by `seed`, from the batch number `start`."""
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[dict[str, Tensor]]:
+        """Batches in order, or in the order drawn by `seed`."""
         if seed is None:
-            yield from self._slices(self.tensors, batch_size, start)
+            yield from self._slices(self.tensors, batch_size)
             return
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self), generator=generator)
@@ -85,20 +92,18 @@ class Resident:
         order = order.to(device, non_blocking=True)
         if sum(t.numel() * t.element_size() for t in self.tensors.values()) < _PERMUTE_WHOLE_BYTES:
             whole = {name: t.index_select(0, order) for name, t in self.tensors.items()}
-            yield from self._slices(whole, batch_size, start)
+            yield from self._slices(whole, batch_size)
             return
-        for index in order[start * batch_size :].split(batch_size):
+        for index in order.split(self.sizes(batch_size)):
             yield {name: t.index_select(0, index) for name, t in self.tensors.items()}
 
-    @staticmethod
     def _slices(
-        tensors: Mapping[str, Tensor], batch_size: int, start: int
+        self, tensors: Mapping[str, Tensor], batch_size: int
     ) -> Iterator[dict[str, Tensor]]:
-        names = tuple(tensors)
-        columns = (t[start * batch_size :].split(batch_size) for t in tensors.values())
+        names, sizes = tuple(tensors), self.sizes(batch_size)
+        columns = (t.split(sizes) for t in tensors.values())
         for parts in zip(*columns, strict=True):
-            if len(parts[0]):
-                yield dict(zip(names, parts, strict=True))
+            yield dict(zip(names, parts, strict=True))
 
 
 class Stream:
@@ -126,17 +131,14 @@ class Stream:
     def _is_dataset(self) -> bool:
         return isinstance(self.source, Dataset)
 
-    def batches(
-        self, batch_size: int, seed: int | None = None, start: int = 0
-    ) -> Iterator[dict[str, Tensor]]:
-        """Batches from number `start`; a Dataset is shuffled by `seed`, a loader by itself."""
+    def batches(self, batch_size: int, seed: int | None = None) -> Iterator[dict[str, Tensor]]:
+        """Batches of one pass; a Dataset is shuffled by `seed`, a loader by itself."""
         source: Any = self.source
         if self._is_dataset():
             shuffle = seed is not None and not isinstance(source, IterableDataset)
             generator = torch.Generator().manual_seed(seed) if seed is not None else None
             source = DataLoader(source, batch_size, shuffle=shuffle, generator=generator)
-        # Skipped batches are drawn all the same: a source with its own randomness stays in step.
-        for batch in itertools.islice(source, start, None):
+        for batch in source:
             yield as_batch(batch)
 
 
@@ -160,7 +162,7 @@ def as_split(source: Any) -> Split:
         return Resident({"input": source})
     if isinstance(source, tuple) and len(source) == 2:
         return Resident({"input": source[0], "target": source[1]})
-    if isinstance(source, Dataset) or isinstance(source, Iterable):
+    if isinstance(source, Dataset | Iterable):
         return Stream(source)
     raise TypeError(
         "a split must be a pair (x, y), a mapping of tensors, a Dataset, a DataLoader or an "

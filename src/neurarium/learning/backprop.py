@@ -1,0 +1,240 @@
+"""Backpropagation with any torch optimizer: the default rule."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim.lr_scheduler import LRScheduler
+
+from neurarium._names import resolve
+from neurarium.data import Batch
+from neurarium.learning.rule import NonFiniteError, Notify, ignore, value_of
+from neurarium.objectives import Objective
+from neurarium.optim import parameters as optim
+from neurarium.optim import schedules
+
+__all__ = ["Backprop"]
+
+
+class Backprop:
+    r"""Gradient descent along the backpropagated gradient, by any torch optimizer.
+
+    $$\theta \leftarrow \theta - \eta_t\, P_t\Bigl(\operatorname{clip}_c
+      \nabla_\theta \tfrac{1}{n} \sum_{i=1}^n L_i(\theta)\Bigr)$$
+
+    with $P_t$ the optimizer's own transformation and $\eta_t$ the schedule's rate.
+
+    Args:
+        optimizer: a torch optimizer, or the name of one, arguments after a colon
+            ("sgd:momentum=0.9"). A name is built with its fused kernel where one exists, and
+            without weight decay on biases, normalizations and PReLU slopes.
+        lr: base learning rate of an optimizer given by name; torch's default otherwise.
+        weight_decay: of an optimizer given by name.
+        schedule: a function `(step, total) -> multiplier` or the name of one in
+            `neurarium.optim.schedules`; or a torch scheduler, stepped once per step.
+        max_grad_norm: total norm that the gradient is scaled down to.
+        max_grad_value: largest absolute value of an entry of the gradient.
+        gradient_accumulation_steps: number of parts that each batch is cut into to save memory;
+            the step is that of the whole batch (batch normalization sees the parts).
+        total_steps: length of the schedule; by default that of the run, which `fit` tells.
+
+    Raises:
+        NonFiniteError: when the loss is NaN or infinite, before any parameter has moved.
+
+    Source: Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating
+    errors, Nature 323.
+    """
+
+    def __init__(
+        self,
+        optimizer: str | torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] = "adamw",
+        lr: float | None = None,
+        schedule: str | schedules.Schedule | LRScheduler | None = None,
+        *,
+        weight_decay: float | None = None,
+        max_grad_norm: float | None = None,
+        max_grad_value: float | None = None,
+        gradient_accumulation_steps: int = 1,
+        total_steps: int | None = None,
+    ) -> None:
+        if gradient_accumulation_steps < 1:
+            raise ValueError(
+                "gradient_accumulation_steps must be at least 1, "
+                f"got {gradient_accumulation_steps}; it is the number of parts of a batch"
+            )
+        if isinstance(optimizer, torch.optim.Optimizer) and not (lr is None is weight_decay):
+            raise ValueError(
+                "lr and weight_decay belong to the optimizer object that was passed; set them "
+                "there, or pass the optimizer's name"
+            )
+        self.lr, self.weight_decay = lr, weight_decay
+        self.schedule = resolve(schedule, schedules, "schedule")
+        self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.total_steps, self.planned_steps = total_steps, total_steps
+        self.steps = 0
+        self.notify: Notify = ignore
+        self.scaler: torch.amp.GradScaler | None = None  # set by the engine under fp16
+        self._given = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
+
+    def bind(self, model: nn.Module, objective: Objective) -> None:
+        """Build the optimizer over the parameters of the model and of the objective."""
+        self.model, self.objective, self.steps = model, objective, 0
+        own = list(objective.parameters()) if isinstance(objective, nn.Module) else []
+        if not any(p.requires_grad for p in [*model.parameters(), *own]):
+            raise ValueError("nothing to train: no parameter of the model requires a gradient")
+        if isinstance(self._given, torch.optim.Optimizer):
+            self.optimizer = self._adopt(self._given, own)
+        else:
+            self.optimizer = self._build(model, own)
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        self.clipped = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._follow_schedule()
+
+    def _build(self, model: nn.Module, own: list[nn.Parameter]) -> torch.optim.Optimizer:
+        arguments: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
+        default = _default(self._given, "weight_decay") or 0.0
+        decay = default if self.weight_decay is None else self.weight_decay
+        groups = optim.param_groups(model, decay)
+        if own:
+            groups.append({"params": own, "weight_decay": 0.0})
+        everything = [p for group in groups for p in group["params"]]
+        if optim.supports_fused(self._given, everything):
+            arguments["fused"] = True
+        return self._given(groups, **arguments)
+
+    def _adopt(
+        self, optimizer: torch.optim.Optimizer, own: list[nn.Parameter]
+    ) -> torch.optim.Optimizer:
+        known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in known for p in [*self.model.parameters(), *own]):
+            raise ValueError(
+                "the optimizer holds no parameter of this model; build it from "
+                "model.parameters() after the model has its final form"
+            )
+        missing = [p for p in own if id(p) not in known]
+        if missing:  # a loss with parameters of its own is trained too
+            optimizer.add_param_group({"params": missing, "weight_decay": 0.0})
+        return optimizer
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Forward, backward, clip, one optimizer step, the schedule."""
+        if self.gradient_accumulation_steps == 1:
+            outputs = self._backward(batch, 1.0)
+        else:
+            outputs = self._accumulate(batch)
+        self.notify("on_after_backward")
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.max_grad_value is not None:
+            clip_grad_value_(self.clipped, self.max_grad_value)
+        if self.max_grad_norm is not None:
+            outputs["grad_norm"] = clip_grad_norm_(self.clipped, self.max_grad_norm)
+        self.notify("on_before_optimizer_step")
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        self._follow_schedule()
+        return outputs
+
+    def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        outputs = value_of(self.objective(self.model, batch))
+        loss = outputs["loss"]
+        # Reading the value stalls a GPU, so there only the trainer's running mean is watched.
+        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+            raise NonFiniteError(f"the loss is {loss.item()} at step {self.steps}")
+        self.notify("on_before_backward", loss)
+        scaled = loss if share == 1 else loss * share
+        (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
+        return {name: value.detach() for name, value in outputs.items()}
+
+    def _accumulate(self, batch: Batch) -> dict[str, Tensor]:
+        rows = len(batch["input"])
+        total: dict[str, Tensor] = {}
+        for part in _parts(batch, self.gradient_accumulation_steps):
+            share = len(part["input"]) / rows
+            for name, value in self._backward(part, share).items():
+                total[name] = total.get(name, 0) + value * share
+        return total
+
+    def _follow_schedule(self) -> None:
+        if self.schedule is None:
+            return
+        if isinstance(self.schedule, LRScheduler):
+            if self.steps:
+                self.schedule.step()
+            return
+        if self.planned_steps is None:
+            raise ValueError(
+                "a schedule needs the number of steps; pass total_steps, or max_steps to fit "
+                "where the data does not know its own length"
+            )
+        multiplier = self.schedule(min(self.steps, self.planned_steps - 1), self.planned_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * multiplier
+
+    def plan(self, total_steps: int | None) -> None:
+        """Be told how many steps there will be."""
+        self.planned_steps = self.total_steps or total_steps
+
+    @property
+    def current_lr(self) -> float:
+        """Learning rate of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def set_lr(self, lr: float) -> None:
+        """Make `lr` the base rate of every parameter group."""
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"] = lr
+        self._follow_schedule()
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = {"steps": self.steps, "optimizer": self.optimizer.state_dict()}
+        if isinstance(self.schedule, LRScheduler):
+            state["schedule"] = self.schedule.state_dict()
+        if self.scaler is not None:
+            state["scaler"] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if isinstance(self.schedule, LRScheduler):
+            self.schedule.load_state_dict(state["schedule"])
+        if self.scaler is not None and "scaler" in state:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def __repr__(self) -> str:
+        given = getattr(self, "optimizer", self._given)
+        name = getattr(getattr(given, "func", given), "__name__", type(given).__name__)
+        schedule = getattr(getattr(self.schedule, "func", self.schedule), "__name__", self.schedule)
+        return f"Backprop({name}, lr={self.lr}, schedule={schedule})"
+
+
+def _default(optimizer: Any, argument: str) -> Any:
+    """An argument's value given by a partial, else the signature's default."""
+    given: Mapping[str, Any] = getattr(optimizer, "keywords", {})
+    if argument in given:
+        return given[argument]
+    parameters = inspect.signature(getattr(optimizer, "func", optimizer)).parameters
+    return parameters[argument].default if argument in parameters else None
+
+
+def _parts(batch: Batch, parts: int) -> Iterator[dict[str, Tensor]]:
+    """The batch cut into at most `parts` of nearly equal length."""
+    rows = len(batch["input"])
+    size = math.ceil(rows / parts)
+    for start in range(0, rows, size):
+        yield {
+            name: value[start : start + size] if len(value) == rows else value
+            for name, value in batch.items()
+        }

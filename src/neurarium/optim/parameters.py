@@ -1,0 +1,61 @@
+"""From names to torch optimizers, with the parameter groups that users keep writing by hand."""
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium._names import resolve
+
+__all__ = ["get", "param_groups"]
+
+_NORMALIZATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.RMSNorm,
+)
+
+
+def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: weights, which decay, and biases, normalizations and PReLU slopes, which don't.
+
+    A bias or scale that decays only shifts what the weights have to undo. Shared parameters come
+    once; frozen ones not at all.
+    """
+    exempt: dict[int, Tensor] = {}
+    for module in model.modules():
+        whole = isinstance(module, (*_NORMALIZATIONS, nn.PReLU))
+        for name, parameter in module.named_parameters(recurse=False):
+            if whole or name == "bias" or name.startswith("bias_") or parameter.ndim < 2:
+                exempt[id(parameter)] = parameter
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if id(p) not in exempt], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def get(name: str) -> Any:
+    """The torch optimizer class of that name ("adamw", "SGD", ...), arguments after a colon."""
+    optimizers = {
+        key: value
+        for key, value in vars(torch.optim).items()
+        if inspect.isclass(value)
+        and issubclass(value, torch.optim.Optimizer)
+        and value is not torch.optim.Optimizer
+    }
+    return resolve(name, optimizers, "optimizer")
+
+
+def supports_fused(optimizer: Any, parameters: Iterable[Tensor]) -> bool:
+    """Whether the optimizer class has a fused kernel for all these parameters."""
+    optimizer = getattr(optimizer, "func", optimizer)
+    kinds = {(p.device.type, p.is_floating_point()) for p in parameters}
+    return "fused" in inspect.signature(optimizer).parameters and kinds <= {
+        ("cpu", True),
+        ("cuda", True),
+    }

@@ -1,0 +1,38 @@
+"""Training: `fit`, its callbacks, its engine, and the run that it returns."""
+
+from neurarium.learning import NonFiniteError
+from neurarium.training.callbacks import (
+    EMA,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    JSONLines,
+    Progress,
+)
+from neurarium.training.checkpoints import CheckpointError
+from neurarium.training.engine import Engine
+from neurarium.training.fit import fit
+from neurarium.training.history import History
+from neurarium.training.interrupts import Interrupted
+from neurarium.training.lr_finder import LRFinder, lr_find
+from neurarium.training.run import Run
+from neurarium.training.trainer import Trainer
+
+__all__ = [
+    "EMA",
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "EarlyStopping",
+    "Engine",
+    "History",
+    "Interrupted",
+    "JSONLines",
+    "LRFinder",
+    "NonFiniteError",
+    "Progress",
+    "Run",
+    "Trainer",
+    "fit",
+    "lr_find",
+]

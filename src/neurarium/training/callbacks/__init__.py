@@ -1,0 +1,9 @@
+"""What happens besides the steps: stopping, averaging, saving, telling."""
+
+from neurarium.training.callbacks.base import Callback
+from neurarium.training.callbacks.checkpoint import Checkpoint
+from neurarium.training.callbacks.early_stopping import EarlyStopping
+from neurarium.training.callbacks.ema import EMA
+from neurarium.training.callbacks.logging import JSONLines, Progress
+
+__all__ = ["EMA", "Callback", "Checkpoint", "EarlyStopping", "JSONLines", "Progress"]

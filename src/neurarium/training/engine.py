@@ -1,0 +1,235 @@
+"""How to compute: device, precision, memory format, threads, compilation, decided from facts.
+
+The decision is one pure function of what is known of the model, the batch and the hardware, and
+never of a clock: a run must choose the same, and so give the same bytes, each time.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from neurarium.data import Batch
+from neurarium.objectives import Objective
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS = {
+    "32": "32-true", "32-true": "32-true", "fp32": "32-true",
+    "bf16": "bf16-mixed", "bf16-mixed": "bf16-mixed",
+    "16": "16-mixed", "fp16": "16-mixed", "16-mixed": "16-mixed",
+}  # fmt: skip
+
+# Measured on 2 cores with AMX: below about 0.05 GFLOP a step, waking a second thread costs more
+# than it gives.
+_FLOPS_WORTH_THREADS = 5e7
+# On a GPU a step this small is bound by kernel launches; casting only adds more of them.
+_FLOPS_WORTH_HALF_ON_GPU = 2e9
+_ROWS_WORTH_BF16, _PRODUCT_WORTH_BF16, _CHANNELS_WORTH_BF16 = 96, 10e6, 8
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One layer's work on one batch."""
+
+    kind: Literal["convolution", "linear", "recurrent"]
+    rows: int
+    inputs: int
+    outputs: int
+    flops: float
+
+    def pays_in_bf16(self) -> bool:
+        """Whether the layer is faster in bf16 on a CPU with AMX (casts included), as measured."""
+        if self.kind == "convolution":
+            return self.outputs >= _CHANNELS_WORTH_BF16
+        if self.kind == "recurrent":
+            return True
+        product = self.rows * self.inputs * self.outputs
+        return self.rows >= _ROWS_WORTH_BF16 and product >= _PRODUCT_WORTH_BF16
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the decision is made from."""
+
+    device: str
+    cores: int
+    fast_bf16: bool
+    layers: tuple[LayerFacts, ...] = ()
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of a training step: forward, and twice that backward."""
+        return 3 * sum(layer.flops for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Settings of a run; `reasons` says why each was chosen."""
+
+    device: str = "cpu"
+    precision: Precision = "32-true"
+    channels_last: bool = False
+    threads: int | None = None
+    compile: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """Plain values for the run's configuration."""
+        return {**asdict(self), "reasons": dict(self.reasons)}
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Use this number of threads; give the caller's back afterwards."""
+        before = torch.get_num_threads()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def place(self, model: nn.Module) -> None:
+        """Move the model to the device and memory format, in place."""
+        model.to(self.device)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context in which the forward pass runs."""
+        if self.precision == "32-true":
+            return contextlib.nullcontext()
+        half = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
+        return torch.autocast(torch.device(self.device).type, half)
+
+    def wrap(self, objective: Objective, model: nn.Module) -> Objective:
+        """The objective under autocast and with the compiled model, where either is wanted."""
+        if self.precision == "32-true" and not self.compile:
+            return objective
+        return _Wrapped(self, objective, model)
+
+
+class _Wrapped(nn.Module):
+    def __init__(self, engine: Engine, objective: Objective, model: nn.Module) -> None:
+        super().__init__()
+        self.engine, self.objective = engine, objective
+        # In a tuple, lest the model's parameters count as the objective's own.
+        self.models = (model, torch.compile(model) if engine.compile else model)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor | Mapping[str, Tensor]:
+        model = self.models[1] if model is self.models[0] else model
+        with self.engine.autocast():
+            return self.objective(model, batch)
+
+
+def decide(
+    facts: Facts,
+    *,
+    precision: str = "auto",
+    channels_last: bool | None = None,
+    threads: int | None = None,
+    compile: bool | None = None,
+) -> Engine:
+    """The settings that measurements favour for these facts; an argument given is obeyed."""
+    convolutional = any(layer.kind == "convolution" for layer in facts.layers)
+    reasons = {}
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ValueError(f"precision must be auto, {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "auto":
+        chosen, reasons["precision"] = PRECISIONS[precision], "asked for"
+    else:
+        chosen, reasons["precision"] = _precision(facts)
+    if channels_last is None:
+        channels_last = convolutional
+        reasons["channels_last"] = "convolutions" if convolutional else "no convolutions"
+    if threads is None and facts.device == "cpu":
+        small = facts.flops < _FLOPS_WORTH_THREADS
+        threads = 1 if small else facts.cores
+        reasons["threads"] = f"{facts.flops / 1e9:.2g} GFLOP a step"
+    if compile is None:
+        reasons["compile"] = "off unless asked for: start-up rarely pays for itself"
+    return Engine(facts.device, chosen, channels_last, threads, bool(compile), reasons)  # type: ignore[arg-type]
+
+
+def _precision(facts: Facts) -> tuple[str, str]:
+    if not facts.fast_bf16:
+        return "32-true", "no fast bf16 on this hardware"
+    if facts.device != "cpu":
+        if facts.flops >= _FLOPS_WORTH_HALF_ON_GPU:
+            return "bf16-mixed", f"{facts.flops / 1e9:.2g} GFLOP a step"
+        return "32-true", "steps too small to repay the casts"
+    total = sum(layer.flops for layer in facts.layers)
+    paying = sum(layer.flops for layer in facts.layers if layer.pays_in_bf16())
+    if total and paying > total / 2:
+        return "bf16-mixed", f"{paying / total:.0%} of the work is faster in bf16"
+    return "32-true", "layers too small to repay the casts"
+
+
+def find_device(device: str = "auto") -> str:
+    """The accelerator if there is one, else the CPU; a device asked for must exist."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {device!r} is not available here ({reason}); try cpu") from None
+    return device
+
+
+def inspect(model: nn.Module, objective: Objective, batch: Batch, device: str) -> Facts:
+    """Facts of one evaluation of the objective, which changes neither model nor random state."""
+    layers: list[LayerFacts] = []
+    kinds = (nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase)
+    hooks = [
+        module.register_forward_hook(lambda m, i, o: layers.append(_facts_of(m, i[0], o)))
+        for module in model.modules()
+        if isinstance(module, kinds)
+    ]
+    training = model.training
+    try:
+        with preserved_randomness():
+            model.eval()
+            objective(model, batch)
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return Facts(device, torch.get_num_threads(), has_fast_bf16(device), tuple(layers))
+
+
+def _facts_of(module: nn.Module, value: Tensor, output: Any) -> LayerFacts:
+    if isinstance(module, nn.modules.conv._ConvNd):
+        positions = output.numel() // output.shape[1]
+        flops = 2 * positions * module.weight.numel()
+        return LayerFacts("convolution", positions, module.in_channels, module.out_channels, flops)
+    if isinstance(module, nn.RNNBase):
+        rows = value.numel() // value.shape[-1]
+        weights = sum(p.numel() for p in module.parameters())
+        return LayerFacts(
+            "recurrent", rows, module.input_size, module.hidden_size, 2.0 * rows * weights
+        )
+    assert isinstance(module, nn.Linear)
+    rows = value.numel() // value.shape[-1]
+    flops = 2.0 * rows * module.in_features * module.out_features
+    return LayerFacts("linear", rows, module.in_features, module.out_features, flops)
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether bf16 products are faster than fp32 ones here: AMX on a CPU, native on a GPU."""
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # The public query (mkldnn) also answers yes to hardware that only emulates bf16.
+    query = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device == "cpu" and query is not None and query()
+
+
+@contextlib.contextmanager
+def preserved_randomness() -> Iterator[None]:
+    """Leave torch's random states as they were found."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield

@@ -1,0 +1,278 @@
+"""`fit`: any model, any data, any objective, any rule."""
+
+import datetime
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium import learning, losses, networks
+from neurarium._names import resolve
+from neurarium.data import Data, Resident
+from neurarium.learning import Backprop, Rule
+from neurarium.metrics import accuracy, scores
+from neurarium.objectives import Objective, supervised
+from neurarium.training import checkpoints, engine, snapshot
+from neurarium.training.callbacks import Callback, Checkpoint, JSONLines, Progress
+from neurarium.training.lr_finder import lr_find
+from neurarium.training.run import Run, write_config
+from neurarium.training.trainer import Metric, Trainer
+
+_LOSSES = {
+    "binary": losses.cross_entropy,
+    "multiclass": losses.cross_entropy,
+    "multilabel": losses.binary_cross_entropy,
+    "regression": losses.mse,
+}
+
+
+def fit(
+    model: nn.Module,
+    data: Any,
+    objective: Objective | None = None,
+    rule: Rule | str | None = None,
+    *,
+    epochs: int = 20,
+    batch_size: int = 64,
+    lr: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    channels_last: bool | None = None,
+    threads: int | None = None,
+    compile: bool | None = None,
+    callbacks: Sequence[Callback] = (),
+    metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None,
+    max_steps: int | None = None,
+    max_time: float | str | datetime.timedelta | None = None,
+    fast_dev_run: bool | int = False,
+    overfit_batches: int = 0,
+    limit_train_batches: int | float | None = None,
+    limit_val_batches: int | float | None = None,
+    directory: str | Path | None = None,
+    resume: bool | str | Path = False,
+    verbose: bool = True,
+    record: Mapping[str, Any] | None = None,
+) -> Run:
+    """Train a model and return the run.
+
+    Args:
+        model: any `nn.Module`; trained in place.
+        data: a `Data`, a pair (x, y), a Dataset, a DataLoader or an iterable of batches.
+        objective: what is good, `(model, batch) -> loss`; by default the task's usual loss.
+        rule: how parameters move on a batch, or its name; by default `Backprop` with AdamW, a
+            learning rate from a short range test (or `lr`) and the 1cycle schedule.
+        epochs: passes over the training split, unless `max_steps` or `max_time` ends it before.
+        batch_size: rows of a step, over all processes; a DataLoader has its own.
+        lr: learning rate of the default rule.
+        seed: of the data order, of dropout and of anything else random; same seed, same bytes.
+        device: "auto" takes an accelerator if there is one.
+        precision: "auto", "32", "bf16", "16" (mixed: parameters and loss stay fp32).
+        channels_last: memory format of convolutional nets; decided if None, like the next two.
+        threads: CPU threads of this run.
+        compile: whether to compile the model.
+        callbacks: what happens besides.
+        metrics: names of `neurarium.metrics.scores` or functions (output, target) -> number,
+            computed on the validation split each epoch; by default accuracy or r2.
+        max_steps: number of steps after which to stop.
+        max_time: seconds, a timedelta or "HH:MM:SS", after which to stop.
+        fast_dev_run: run this many batches (True: 1) of everything once, and save nothing.
+        overfit_batches: train and validate on the first so many training batches, unshuffled.
+        limit_train_batches: number (int) or share (float) of the training batches of an epoch.
+        limit_val_batches: likewise of the validation batches.
+        directory: the run folder: checkpoints, figures and the model go there; None keeps all in
+            memory.
+        resume: a checkpoint or run folder to go on from exactly; True means `directory`'s last.
+        verbose: whether to show progress.
+        record: further facts for `config.yaml`.
+
+    Raises:
+        ValueError: for arguments that do not fit each other, before any training.
+        NonFiniteError: when the loss becomes NaN or infinite; it names step and module.
+        Interrupted: on SIGINT or SIGTERM, after the step is finished and saved.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> x = torch.randn(64, 3)
+        >>> run = fit(nn.Linear(3, 2), (x, (x[:, 0] > 0).long()), epochs=30, lr=0.1, verbose=False)
+        >>> run.evaluate("train")["accuracy"] > 0.9
+        True
+    """
+    data = data if isinstance(data, Data) else Data(data)
+    objective = objective or _default_objective(data)
+    device = engine.find_device(device)
+    example = {name: value.to(device) for name, value in data.example(batch_size).items()}
+    model.to(device)
+    facts = engine.inspect(model, objective, example, device)
+    settings = engine.decide(
+        facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
+    )
+    rule = resolve(rule, learning, "rule")
+    rule = rule() if isinstance(rule, type) or hasattr(rule, "func") else rule
+    if fast_dev_run:
+        epochs, directory, resume = 1, None, False
+        limit_train_batches = limit_val_batches = max_steps = int(fast_dev_run)
+    if overfit_batches:
+        data = _first_batches(data, overfit_batches, batch_size)
+    if rule is None:
+        if lr is None and not fast_dev_run:
+            trial = Backprop()
+            found = lr_find(
+                model, data, objective, trial, batch_size=batch_size, engine=settings, seed=seed
+            )
+            lr = found.suggestion
+        rule = Backprop(lr=lr, schedule="one_cycle")
+    directory = None if directory is None else Path(directory)
+    trainer = Trainer(
+        model,
+        data,
+        objective,
+        rule,
+        engine=settings,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        callbacks=_with_defaults(callbacks, data, directory, verbose),
+        metrics=_metrics(metrics, data),
+        max_steps=max_steps,
+        max_time=_seconds(max_time),
+        train_batches=_limit(limit_train_batches, data.train, batch_size),
+        val_batches=_limit(limit_val_batches, data.val, batch_size),
+        shuffle=not overfit_batches,
+        directory=directory,
+    )
+    trainer.bind()
+    config = _configuration(trainer, record)
+    if resume:
+        if resume is True and directory is None:
+            raise ValueError("resume=True needs the run's directory")
+        snapshot.load(trainer, checkpoints.find(directory if resume is True else resume))  # type: ignore[arg-type]
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_config(directory, config)
+    trainer.run()
+    run = Run(
+        model,
+        data=data,
+        objective=objective,
+        history=trainer.history,
+        config={**config, "seconds": round(trainer.seconds, 3)},
+        directory=directory,
+    )
+    if directory is not None:
+        run.save(directory)
+    return run
+
+
+def _default_objective(data: Data) -> Objective:
+    if data.task is None:
+        raise ValueError(
+            "the task of this data is unknown, so there is no usual loss for it; pass an "
+            "objective, e.g. supervised('cross_entropy'), or Data(..., task=...)"
+        )
+    return supervised(_LOSSES[data.task])
+
+
+def _with_defaults(
+    callbacks: Iterable[Callback], data: Data, directory: Path | None, verbose: bool
+) -> list[Callback]:
+    """The user's callbacks, and those of a normal run that they do not replace."""
+    chosen = list(callbacks)
+    kinds = {type(callback) for callback in chosen}
+    if directory is not None and Checkpoint not in kinds:
+        chosen.append(Checkpoint(monitor=None if data.val is None else "val_loss"))
+    if directory is not None and JSONLines not in kinds:
+        chosen.append(JSONLines())
+    if verbose and Progress not in kinds:
+        chosen.append(Progress())
+    return chosen
+
+
+def _metrics(
+    wanted: Sequence[str | Metric] | Mapping[str, Metric] | None, data: Data
+) -> dict[str, Metric]:
+    if isinstance(wanted, Mapping):
+        return dict(wanted)
+    if wanted is None:
+        if data.task is None:
+            return {}
+        wanted = ["r2"] if data.task == "regression" else ["accuracy"]
+    return {m if isinstance(m, str) else m.__name__: _metric(m, data.task) for m in wanted}
+
+
+def _metric(metric: str | Metric, task: str | None) -> Metric:
+    if not isinstance(metric, str):
+        return metric
+    if metric == "accuracy":
+        return accuracy
+    if task is None:
+        raise ValueError(f"metric {metric!r} needs a task; pass Data(..., task=...) or a function")
+
+    def score(output: Tensor, target: Tensor) -> float:
+        found = scores(task, target.cpu(), output.cpu())
+        if metric not in found:
+            raise ValueError(f"unknown metric {metric!r} for {task}; choose {', '.join(found)}")
+        return found[metric]
+
+    return score
+
+
+def _first_batches(data: Data, batches: int, batch_size: int) -> Data:
+    if not isinstance(data.train, Resident):
+        raise ValueError("overfit_batches needs training data in memory, got a stream")
+    head = data.train.head(batches * batch_size)
+    return Data(head, head, task=data.task, classes=data.classes, transform=data.transform)
+
+
+def _limit(limit: int | float | None, split: Any, batch_size: int) -> int | None:
+    if limit is None or split is None or isinstance(limit, int):
+        return limit
+    steps = split.steps(batch_size)
+    if steps is None:
+        raise ValueError(f"a share of the batches ({limit}) needs data of known length")
+    return max(1, round(limit * steps))
+
+
+def _seconds(time: float | str | datetime.timedelta | None) -> float | None:
+    if isinstance(time, datetime.timedelta):
+        return time.total_seconds()
+    if isinstance(time, str):
+        try:
+            parts = [float(part) for part in time.split(":")]
+        except ValueError:
+            raise ValueError(f"max_time must look like 'HH:MM:SS', got {time!r}") from None
+        return sum(part * 60**power for power, part in enumerate(reversed(parts)))
+    return time
+
+
+def _configuration(trainer: Trainer, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Everything that was resolved, in plain values."""
+    from neurarium import __version__
+
+    model = trainer.model
+    known = type(model).__name__ in networks.__all__
+    return {
+        **(record or {}),
+        "data": trainer.data.describe(),
+        "network": networks.config(model) if known else {"class": type(model).__qualname__},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "objective": repr(trainer.objective),
+        "rule": repr(trainer.rule),
+        "epochs": trainer.epochs,
+        "batch_size": trainer.batch_size,
+        "max_steps": trainer.max_steps,
+        "max_time": trainer.max_time,
+        "seed": trainer.seed,
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+        "engine": trainer.engine.record(),
+        "versions": {
+            "neurarium": __version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+        "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
+    }

@@ -1,0 +1,45 @@
+"""Where the first NaN or infinity comes from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium.data import Batch
+from neurarium.objectives import Objective
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() or bool(torch.isfinite(value).all())
+    if isinstance(value, Mapping):
+        value = value.values()
+    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
+
+
+@torch.no_grad()
+def explain(model: nn.Module, objective: Objective, batch: Batch) -> str:
+    """Name the batch key, parameter or innermost module where the first such value appears."""
+    for key, value in batch.items():
+        if not _finite(value):
+            return f"the batch's '{key}'"
+    for name, parameter in model.named_parameters():
+        if not _finite(parameter):
+            return f"the parameter '{name}', since an earlier step"
+    found: list[str] = []
+
+    def watch(name: str, module: nn.Module) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not found and not _finite(output):
+                found.append(f"the output of module '{name or 'model'}' ({type(module).__name__})")
+
+        return module.register_forward_hook(hook)
+
+    hooks = [watch(name, module) for name, module in model.named_modules()]
+    try:
+        objective(model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else "the loss itself: the model's outputs are finite"

@@ -1,0 +1,69 @@
+"""A run in progress, to disk and back: everything that the next step depends on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from neurarium.training import checkpoints, randomness
+from neurarium.training.history import History
+
+if TYPE_CHECKING:
+    from neurarium.training.trainer import Trainer
+
+
+def save(trainer: "Trainer", path: Path) -> Path:
+    """Write a checkpoint directory."""
+    objective = trainer.objective
+    state = {
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "batch": trainer.batch,
+        "rows": trainer.rows,
+        "totals": trainer.totals,
+        "seconds": trainer.seconds,
+        "should_stop": trainer.should_stop,
+        "history": dict(trainer.history),
+        "rule": trainer.rule.state_dict(),
+        "objective": objective.state_dict() if isinstance(objective, nn.Module) else {},
+        "callbacks": [callback.state_dict() for callback in trainer.callbacks],
+        "random": randomness.capture(),
+        "epoch_start": trainer.epoch_start,
+    }
+    trainer.emit("on_save_checkpoint", state)
+    meta = {
+        "epoch": trainer.epoch,
+        "step": trainer.step,
+        "batch": trainer.batch,
+        "seed": trainer.seed,
+        "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
+    }
+    checkpoints.save(path, checkpoints.weights(trainer.model), state, meta)
+    return path
+
+
+def load(trainer: "Trainer", path: Path) -> None:
+    """Make the trainer go on exactly where the checkpoint was written."""
+    names = [type(callback).__name__ for callback in trainer.callbacks]
+    meta = checkpoints.read_meta(path)
+    for what, saved, now in (
+        ("callbacks", meta["callbacks"], names),
+        ("seed", meta["seed"], trainer.seed),
+    ):
+        if saved != now:
+            raise checkpoints.CheckpointError(
+                f"the checkpoint {path} was written with {what} {saved}, this run has {now}; "
+                "resume with the same"
+            )
+    checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS)
+    state: dict[str, Any] = checkpoints.load_state(path)
+    trainer.emit("on_load_checkpoint", state)
+    trainer.rule.load_state_dict(state["rule"])
+    if isinstance(trainer.objective, nn.Module):
+        trainer.objective.load_state_dict(state["objective"])
+    for callback, saved in zip(trainer.callbacks, state["callbacks"], strict=True):
+        callback.load_state_dict(saved)
+    for name in ("epoch", "step", "batch", "rows", "seconds", "should_stop", "epoch_start"):
+        setattr(trainer, name, state[name])
+    trainer.totals = {name: t.to(trainer.engine.device) for name, t in state["totals"].items()}
+    trainer.history, trainer.resumed = History(state["history"]), state["random"]

@@ -1,0 +1,263 @@
+"""The loop: it decides when things happen, and nothing else.
+
+A step is `rule.step(batch)`. What is good is the objective's affair, how parameters move the
+rule's, what happens besides the callbacks'.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium.data import Data, Resident, Split
+from neurarium.learning import NonFiniteError, Rule
+from neurarium.learning.rule import value_of
+from neurarium.objectives import Objective
+from neurarium.training import randomness, snapshot
+from neurarium.training.callbacks.base import Callback, listeners
+from neurarium.training.engine import Engine
+from neurarium.training.history import History
+from neurarium.training.interrupts import Interrupted, Signals
+from neurarium.training.nonfinite import explain
+
+Metric = Callable[[Tensor, Tensor], Any]
+
+
+class Trainer:
+    """One run in progress; callbacks read it and may set `should_stop`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        objective: Objective,
+        rule: Rule,
+        *,
+        engine: Engine,
+        epochs: int,
+        batch_size: int,
+        seed: int = 0,
+        callbacks: Sequence[Callback] = (),
+        metrics: Mapping[str, Metric] | None = None,
+        max_steps: int | None = None,
+        max_time: float | None = None,
+        train_batches: int | None = None,
+        val_batches: int | None = None,
+        shuffle: bool = True,
+        directory: Path | None = None,
+    ) -> None:
+        self.model, self.data, self.rule, self.engine = model, data, rule, engine
+        self.objective = objective
+        self.epochs, self.batch_size, self.seed, self.shuffle = epochs, batch_size, seed, shuffle
+        self.max_steps, self.max_time = max_steps, max_time
+        self.train_batches, self.val_batches = train_batches, val_batches
+        self.metrics, self.directory = dict(metrics or {}), directory
+        self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
+        self.listeners = listeners(self.callbacks)
+        self.train, self.val = self._place(data.train), self._place(data.val)
+        self.eval_batch_size = max(batch_size, 256)  # no gradients are kept, so more rows fit
+
+        self.history = History()
+        self.epoch = self.step = self.batch = 0  # finished epochs, steps, batches of this epoch
+        self.seconds = 0.0
+        self.should_stop = False
+        self.rows = 0  # rows of this epoch so far, and the sums over them of what the rule returned
+        self.totals: dict[str, Tensor] = {}
+        self.epoch_start: dict[str, Any] | None = None  # random states when this epoch began
+        self.resumed: dict[str, Any] | None = None  # random states to go on from
+        self._mark = time.monotonic()
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches of one epoch, None where a stream does not know."""
+        known = self.train.steps(self.batch_size)
+        limits = [n for n in (known, self.train_batches) if n is not None]
+        return min(limits) if limits else None
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the whole run, if nothing stops it early."""
+        per_epoch = self.steps_per_epoch
+        planned = None if per_epoch is None else per_epoch * self.epochs
+        limits = [n for n in (planned, self.max_steps) if n is not None]
+        return min(limits) if limits else None
+
+    def emit(self, event: str, *arguments: Any) -> None:
+        """Tell the callbacks that listen."""
+        for listener in self.listeners[event]:
+            listener(self, *arguments)
+
+    def bind(self) -> None:
+        """Place the model, give the rule its model, objective and ear."""
+        self.engine.place(self.model)
+        if isinstance(self.objective, nn.Module):
+            self.objective.to(self.engine.device)
+        if hasattr(self.rule, "plan"):
+            self.rule.plan(self.total_steps)
+        if hasattr(self.rule, "notify"):
+            self.rule.notify = self.emit
+        if self.engine.precision == "16-mixed" and hasattr(self.rule, "scaler"):
+            self.rule.scaler = torch.amp.GradScaler(self.engine.device)
+        self.rule.bind(self.model, self.engine.wrap(self.objective, self.model))
+
+    def run(self) -> None:
+        """Train to the end, or to a signal, an error or a limit."""
+        self._mark = time.monotonic()
+        with self.engine.active(), randomness.isolated(), Signals() as signals:
+            if self.resumed is None:
+                randomness.seed_everything(self.seed)
+            else:
+                randomness.restore(self.resumed)
+            try:
+                self.emit("on_fit_start")
+                while not (self.epoch >= self.epochs or self.should_stop or self._limit_reached()):
+                    self._run_epoch(signals)
+                self._measure_time()
+                self.emit("on_fit_end")
+            except BaseException as error:
+                self.emit("on_exception", error)
+                raise
+
+    def _run_epoch(self, signals: Signals) -> None:
+        self.emit("on_train_epoch_start")
+        self.model.train()
+        for batch in self._epoch_batches():
+            self.emit("on_train_batch_start", batch, self.batch)
+            outputs = self._step(batch)
+            self.step += 1
+            self.batch += 1
+            self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
+            if signals.received:
+                raise Interrupted(signals.received, self.save_checkpoint("last"))
+            if self._limit_reached():
+                break
+        if not self.rows:
+            raise ValueError("the training data gave no batch; check its length and batch_size")
+        self._end_epoch()
+        if signals.received:
+            raise Interrupted(signals.received, self.save_checkpoint("last"))
+
+    def _step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        try:
+            outputs = self.rule.step(batch)
+        except NonFiniteError as error:
+            where = explain(self.model, self.objective, batch)
+            raise NonFiniteError(self._describe_failure(str(error), where)) from None
+        rows = len(next(iter(batch.values())))
+        self.rows += rows
+        for name, value in outputs.items():
+            if name in self.totals:
+                self.totals[name].add_(value, alpha=rows)
+            else:
+                self.totals[name] = value.detach().clone().float() * rows
+        return outputs
+
+    def _end_epoch(self) -> None:
+        row = {f"train_{name}": float(t) / self.rows for name, t in self.totals.items()}
+        if not math.isfinite(row.get("train_loss", 0.0)):
+            where = "some batch of this epoch"
+            raise NonFiniteError(self._describe_failure("the mean loss is not finite", where))
+        if hasattr(self.rule, "current_lr"):
+            row["lr"] = self.rule.current_lr
+        self._measure_time()
+        self.history.append({"epoch": self.epoch + 1, "step": self.step, **row})
+        if self.val is not None:
+            self.emit("on_validation_epoch_start")
+            for name, value in self.evaluate(self.val, self.val_batches).items():
+                self.history.setdefault(f"val_{name}", [None] * len(self.history))[-1] = value
+            self.emit("on_validation_epoch_end")
+        self._measure_time()
+        self.history.setdefault("seconds", [None] * len(self.history))[-1] = round(self.seconds, 3)
+        self.epoch, self.batch, self.rows, self.totals = self.epoch + 1, 0, 0, {}
+        self.epoch_start = None
+        self.emit("on_train_epoch_end")
+
+    def _describe_failure(self, what: str, where: str) -> str:
+        last = self.directory and self.directory / "checkpoints" / "last"
+        kept = f"last good checkpoint: {last}" if last and last.exists() else "no checkpoint yet"
+        return (
+            f"{what} (epoch {self.epoch + 1}, batch {self.batch + 1}); first non-finite value in "
+            f"{where}; {kept}; try a lower lr or max_grad_norm=1, or look for such values in the "
+            "data"
+        )
+
+    def _limit_reached(self) -> bool:
+        if self.max_steps is not None and self.step >= self.max_steps:
+            return True
+        if self.max_time is None:
+            return False
+        return self.seconds + time.monotonic() - self._mark >= self.max_time
+
+    def _measure_time(self) -> None:
+        now = time.monotonic()
+        self.seconds, self._mark = self.seconds + now - self._mark, now
+
+    # Batches
+
+    def _place(self, split: Split | None) -> Any:
+        return split.to(torch.device(self.engine.device)) if isinstance(split, Resident) else split
+
+    def _epoch_batches(self) -> Iterator[dict[str, Tensor]]:
+        """This epoch's batches, without those that were done before a resume."""
+        seed = randomness.epoch_seed(self.seed, self.epoch) if self.shuffle else None
+        batches = self.train.batches(self.batch_size, seed)
+        now = randomness.capture()
+        if self.epoch_start is None:
+            self.epoch_start = now
+        else:  # a loader's own draws must be those of the first time
+            randomness.restore(self.epoch_start)
+            for _ in range(self.batch):
+                next(batches)
+            randomness.restore(now)
+        left = None if self.train_batches is None else self.train_batches - self.batch
+        return self._prepared(itertools.islice(batches, left), isinstance(self.train, Resident))
+
+    def _prepared(
+        self, batches: Iterable[dict[str, Tensor]], on_device: bool
+    ) -> Iterator[dict[str, Tensor]]:
+        for batch in batches:
+            if not on_device:
+                device = self.engine.device
+                batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            yield self.data.prepare(batch)
+
+    @torch.no_grad()
+    def evaluate(self, split: Split, limit: int | None = None) -> dict[str, float]:
+        """Mean of the objective's parts, and the metrics of the model's outputs, over a split."""
+        outputs: list[Tensor] = []
+        targets: list[Tensor] = []
+        totals: dict[str, Any] = {}
+        rows = 0
+        hook = self.model.register_forward_hook(lambda module, inputs, out: outputs.append(out))
+        self.model.eval()
+        batches = itertools.islice(split.batches(self.eval_batch_size), limit)
+        try:
+            for batch in self._prepared(batches, isinstance(split, Resident)):
+                count = len(next(iter(batch.values())))
+                rows += count
+                with self.engine.autocast():
+                    result = self.objective(self.model, batch)
+                for name, value in value_of(result).items():
+                    totals[name] = totals.get(name, 0.0) + value.detach() * count
+                if self.metrics:
+                    targets.append(batch["target"])
+        finally:
+            hook.remove()
+            self.model.train()
+        means = {name: float(total) / max(rows, 1) for name, total in totals.items()}
+        if self.metrics and targets:
+            output, target = torch.cat(outputs).float(), torch.cat(targets)
+            means |= {name: float(metric(output, target)) for name, metric in self.metrics.items()}
+        return means
+
+    def save_checkpoint(self, name: str) -> Path | None:
+        """Write `checkpoints/<name>` of the run folder; None where the run has no folder."""
+        if self.directory is None:
+            return None
+        self._measure_time()
+        return snapshot.save(self, self.directory / "checkpoints" / name)
