@@ -1,16 +1,32 @@
 """Data: from files, tables and arrays to batches."""
 
+from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Data, Preprocessing, Task
+from neurarium.data.errors import DataError
+from neurarium.data.loading import load
+from neurarium.data.preprocessing import preprocessing_from_json
+from neurarium.data.readers import read_table
+from neurarium.data.scale import MinMax, Standardize, Whiten
 from neurarium.data.splits import Batch, Resident, Split, Stream, as_batch, as_split
+from neurarium.data.tables import TablePreprocessing
 
 __all__ = [
+    "ArrayPreprocessing",
     "Batch",
     "Data",
+    "DataError",
+    "MinMax",
     "Preprocessing",
     "Resident",
     "Split",
+    "Standardize",
     "Stream",
+    "TablePreprocessing",
     "Task",
+    "Whiten",
     "as_batch",
     "as_split",
+    "load",
+    "preprocessing_from_json",
+    "read_table",
 ]

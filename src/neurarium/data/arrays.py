@@ -1,0 +1,124 @@
+"""Arrays that need no reading: their shape, their labels and `.npz` files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurarium.data.errors import DataError, listing
+from neurarium.data.targets import Target
+
+
+class ArrayPreprocessing:
+    """Arrays as tensors of the shape and type trained on; labels by `target`.
+
+    Args:
+        shape: of one row; flat rows of as many numbers are accepted and folded.
+        dtype: "uint8" for images, else "float32".
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: str, target: Target | None = None) -> None:
+        self.shape, self.dtype, self.target = tuple(shape), dtype, target
+        self.features = [f"[{', '.join(map(str, i))}]" for i in np.ndindex(*self.shape)]
+
+    @property
+    def classes(self) -> list[str] | None:
+        return None if self.target is None else self.target.classes
+
+    def transform(self, source: Any, with_target: bool = False) -> dict[str, Tensor]:
+        """Rows as `input` (and `target`, if asked, from the pair (x, y))."""
+        x, y = source if with_target else (source, None)
+        batch = {"input": as_input(x, self.shape, self.dtype)}
+        if with_target:
+            assert self.target is not None
+            batch["target"] = self.target.encode(codes_of(y, self.target))
+        return batch
+
+    def decode(self, output: Tensor) -> np.ndarray:
+        """A network's output in the user's own labels or units."""
+        assert self.target is not None
+        return self.target.decode(output)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything fitted, as plain values."""
+        target = None if self.target is None else self.target.to_json()
+        return {"kind": "array", "shape": list(self.shape), "dtype": self.dtype, "target": target}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "ArrayPreprocessing":
+        target = None if values["target"] is None else Target.from_json(values["target"])
+        return cls(tuple(values["shape"]), values["dtype"], target)
+
+
+def as_input(x: Any, shape: tuple[int, ...], dtype: str) -> Tensor:
+    """Rows as a tensor of one shape and type.
+
+    Raises:
+        DataError: if rows have another number of numbers, or hold NaN, infinity or words.
+    """
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"x must hold numbers, got an array of {array.dtype}")
+    if array.shape[1:] != shape and array[:1].size != np.prod(shape, dtype=int):
+        raise DataError(
+            f"one row must have shape {shape}, got {array.shape[1:]}; "
+            "the first axis counts the rows, pass x[None] for a single one"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise DataError(f"x holds NaN or infinity in row {row + 1}; replace or remove it")
+    array = np.ascontiguousarray(array).reshape(len(array), *shape)
+    return torch.from_numpy(array.astype(dtype, copy=False))
+
+
+def codes_of(y: Any, target: Target) -> np.ndarray:
+    """The target's class codes or outputs from an array of the user's own values."""
+    import pandas as pd
+
+    array = np.asarray(y.cpu() if isinstance(y, Tensor) else y)
+    columns = array.reshape(len(array), -1)
+    frame = pd.DataFrame({n: columns[:, i] for i, n in enumerate(target.names)})
+    return target.codes(frame)
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` under the names x, y (and x_test, y_test).
+
+    Raises:
+        DataError: if the file is damaged, holds pickled objects or lacks these names.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise DataError(f"'{path.name}' holds one bare array; save x and y with np.savez")
+            arrays = {name.lower(): archive[name] for name in archive.files}
+    except (OSError, EOFError, BadZipFile, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"'{path.name}' is not a readable .npz file: {error}") from error
+    found = {_ALIASES.get(name, name): array for name, array in arrays.items()}
+    if not {"x", "y"} <= set(found):
+        raise DataError(
+            f"'{path.name}' must hold x and y (or x_train, y_train, x_test, y_test), "
+            f"got {listing(arrays)}; save it as np.savez(path, x=..., y=...)"
+        )
+    _check_lengths(path, found)
+    return found
+
+
+_ALIASES = {"x_train": "x", "y_train": "y", "xtrain": "x", "ytrain": "y"}
+
+
+def _check_lengths(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise DataError(f"'{path.name}' holds only one of x_test and y_test; add the other")
+    for x, y in (("x", "y"), ("x_test", "y_test")):
+        if x in arrays and len(arrays[x]) != len(arrays[y]):
+            raise DataError(
+                f"'{path.name}': {x} has {len(arrays[x])} rows and {y} {len(arrays[y])}; "
+                "they must match"
+            )
