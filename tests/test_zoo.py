@@ -160,10 +160,15 @@ def test_a_public_value_is_documented_by_the_string_below_it(tmp_path):
     assert zoo.missing(silu) == []
 
 
+def test_without_all_every_definition_without_underscore_is_public(tmp_path):
+    source = FINISHED + "def _helper(): ...\nclass Huber: ...\n"
+    found = zoo.techniques(package(tmp_path, {"losses.py": source}))
+    assert [t.name for t in found] == ["tukey", "Huber"]
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def f(): ...\n", "no `__all__"),
         (module(public="ghost"), "lists 'ghost' in `__all__` but does not define it"),
         ("from neurarium.nowhere import f\n" + module(public="f"), "which has no file"),
     ],

@@ -40,11 +40,12 @@ class File:
 
     @cached_property
     def public(self) -> list[str]:
-        """The names in `__all__`, which must be a plain list of strings."""
+        """The names in `__all__`, a plain list; without one, all definitions without underscore."""
         node = self.bindings.get("__all__")
-        if not isinstance(node, ast.Assign):
-            raise ValueError(f"{self.path} has no `__all__ = [...]`, so nothing in it is public")
-        return list(ast.literal_eval(node.value))
+        if isinstance(node, ast.Assign):
+            return list(ast.literal_eval(node.value))
+        defined = (n for n in self.tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef))
+        return [n.name for n in defined if not n.name.startswith("_")]
 
     def code(self, node: ast.stmt) -> str:
         decorators = getattr(node, "decorator_list", [])
@@ -91,7 +92,7 @@ def kind(node: ast.stmt) -> str:
 def signature(file: File, node: ast.stmt, name: str) -> str:
     if isinstance(node, ast.FunctionDef):
         returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-        return f"{name}({', '.join(_arguments(node.args))}){returns}"
+        return f"{name}({', '.join(arguments(node.args))}){returns}"
     if isinstance(node, ast.ClassDef):
         return f"{name}({_constructor(file, node)})"
     return name
@@ -101,7 +102,7 @@ def _constructor(file: File, node: ast.ClassDef) -> str:
     """Arguments of the class's constructor, its own or the nearest base's in the same file."""
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return ", ".join(_arguments(item.args)[1:])  # without self
+            return ", ".join(arguments(item.args)[1:])  # without self
     if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
         fields = (ast.unparse(item) for item in node.body if isinstance(item, ast.AnnAssign))
         return ", ".join(fields)
@@ -112,7 +113,7 @@ def _constructor(file: File, node: ast.ClassDef) -> str:
     return ""
 
 
-def _arguments(node: ast.arguments) -> list[str]:
+def arguments(node: ast.arguments) -> list[str]:
     """Each argument as it is written in house style, the bare `*` included."""
     positional = node.posonlyargs + node.args
     bare = [None] * (len(positional) - len(node.defaults))

@@ -65,6 +65,10 @@ NOT_TECHNIQUES = (
     "learning.Rule",  # protocol
     "learning.resolve",
     "training.callbacks.Callback",  # base class: the event names
+    "training.callbacks.Checkpoint",  # faces of the loop, which change nothing that is learnt
+    "training.callbacks.JSONLines",
+    "training.callbacks.Progress",
+    "training.lr_finder.LRFinder",  # what `lr_find` returns
 )
 
 _ROOT = Path(__file__).parent
