@@ -13,14 +13,12 @@ if TYPE_CHECKING:
         data,
         estimators,
         initialization,
-        layers,
         learning,
         losses,
         metrics,
         networks,
         objectives,
         optim,
-        penalties,
         recipes,
         report,
         training,
@@ -30,7 +28,8 @@ if TYPE_CHECKING:
     from neurarium.estimators import NetworkClassifier, NetworkRegressor
     from neurarium.learning import Backprop
     from neurarium.objectives import supervised
-    from neurarium.training import Run, fit
+    from neurarium.training.fit import fit
+    from neurarium.training.run import Run
 
 __version__ = "0.1.0"
 
@@ -45,7 +44,6 @@ __all__ = [
     "estimators",
     "fit",
     "initialization",
-    "layers",
     "learning",
     "load",
     "losses",
@@ -53,7 +51,6 @@ __all__ = [
     "networks",
     "objectives",
     "optim",
-    "penalties",
     "recipes",
     "report",
     "supervised",
