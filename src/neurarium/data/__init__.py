@@ -3,6 +3,7 @@
 from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
+from neurarium.data.images import ImagePreprocessing
 from neurarium.data.loading import load
 from neurarium.data.preprocessing import preprocessing_from_json
 from neurarium.data.readers import read_table
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "Data",
     "DataError",
+    "ImagePreprocessing",
     "MinMax",
     "Preprocessing",
     "Resident",

@@ -1,6 +1,7 @@
 """Arrays that need no reading: their shape, their labels and `.npz` files."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,6 +12,21 @@ from torch import Tensor
 
 from neurarium.data.errors import DataError, listing
 from neurarium.data.targets import Target
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Inputs and labels; the test rows where the set brings its own.
+
+    Args:
+        labels: words for the labels 0, 1, ... of y.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    labels: tuple[str, ...] | None = None
 
 
 class ArrayPreprocessing:
@@ -85,8 +101,8 @@ def codes_of(y: Any, target: Target) -> np.ndarray:
     return target.codes(frame)
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` under the names x, y (and x_test, y_test).
+def read_npz(path: Path) -> Arrays:
+    """The arrays x, y (and x_test, y_test) of an `.npz`.
 
     Raises:
         DataError: if the file is damaged, holds pickled objects or lacks these names.
@@ -107,7 +123,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             f"got {listing(arrays)}; save it as np.savez(path, x=..., y=...)"
         )
     _check_lengths(path, found)
-    return found
+    return Arrays(found["x"], found["y"], found.get("x_test"), found.get("y_test"))
 
 
 _ALIASES = {"x_train": "x", "y_train": "y", "xtrain": "x", "ytrain": "y"}

@@ -1,32 +1,14 @@
 """The data sets everyone knows, by name."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
-from neurarium.data.values import DataFrame
-
-
-@dataclass(frozen=True)
-class Table:
-    """A frame, its target column and, where classes have an order of their own, that order."""
-
-    frame: DataFrame
-    target: str
-    labels: tuple[Any, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """Inputs and labels; the test rows where the set brings its own."""
-
-    x: np.ndarray
-    y: np.ndarray
-    x_test: np.ndarray | None = None
-    y_test: np.ndarray | None = None
-    notes: list[str] = field(default_factory=list)
+from neurarium.data.arrays import Arrays
+from neurarium.data.idx import read_idx_folder
+from neurarium.data.mnist import FASHION_CLASSES, folder_of
+from neurarium.data.tables import Table
 
 
 def _bundled(name: str) -> Callable[[], Table]:
@@ -54,10 +36,19 @@ def digits() -> Arrays:
     return Arrays(bunch.images.astype(np.uint8)[:, None], bunch.target)
 
 
+def _mnist(name: str, labels: tuple[str, ...] | None = None) -> Callable[[], Arrays]:
+    def read() -> Arrays:
+        return replace(read_idx_folder(folder_of(name)), labels=labels)
+
+    return read
+
+
 NAMED: dict[str, Callable[[], Table | Arrays]] = {
     "digits": digits,
     "wine": _bundled("wine"),
     "breast_cancer": _bundled("breast_cancer"),
     "diabetes": _bundled("diabetes"),
     "iris": _bundled("iris"),
+    "mnist": _mnist("mnist"),
+    "fashion_mnist": _mnist("fashion_mnist", FASHION_CLASSES),
 }

@@ -5,6 +5,7 @@ from typing import Any
 from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Preprocessing
 from neurarium.data.errors import DataError
+from neurarium.data.images import ImagePreprocessing
 from neurarium.data.tables import TablePreprocessing
 
 
@@ -13,6 +14,7 @@ def preprocessing_from_json(values: dict[str, Any]) -> Preprocessing:
     kinds: dict[str, Any] = {
         "table": TablePreprocessing,
         "array": ArrayPreprocessing,
+        "image": ImagePreprocessing,
     }
     if values.get("kind") not in kinds:
         raise DataError(

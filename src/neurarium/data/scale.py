@@ -1,6 +1,6 @@
 """Scaling as modules: fitted once on the training rows, then part of the model's path."""
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Num
@@ -59,7 +59,7 @@ class Standardize(_Affine):
         super().__init__(mean, std)
 
     @classmethod
-    def fit(cls, x: Num[Tensor, " rows *shape"]) -> Self:
+    def fit(cls, x: Num[Tensor, " rows *shape"]) -> "Standardize":
         """Mean and deviation of these training rows."""
         rows = _float(x)
         axes = _pooled_axes(x)
@@ -84,7 +84,7 @@ class MinMax(_Affine):
         super().__init__(low, high - low)
 
     @classmethod
-    def fit(cls, x: Num[Tensor, " rows *shape"]) -> Self:
+    def fit(cls, x: Num[Tensor, " rows *shape"]) -> "MinMax":
         """Range of these training rows."""
         rows, axes = _float(x), _pooled_axes(x)
         low, high = rows.amin(axes, keepdim=True), rows.amax(axes, keepdim=True)
@@ -125,7 +125,7 @@ class Whiten(nn.Module):
         x: Num[Tensor, " rows *shape"],
         kind: Literal["pca", "zca"] = "pca",
         epsilon: float = 1e-8,
-    ) -> Self:
+    ) -> "Whiten":
         """Mean and covariance of these training rows."""
         if kind not in ("pca", "zca"):
             raise ValueError(f"kind must be 'pca' or 'zca', got '{kind}'")

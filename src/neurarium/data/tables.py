@@ -1,6 +1,7 @@
 """Rows of a table as one tensor, exactly the same whether a row comes alone or in a million."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ from neurarium.data.targets import Target
 from neurarium.data.values import DataFrame
 
 _CONSTANT = 1e-12  # a spread below this share of the mean is rounding, not variation
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame, its target column and, where classes have an order of their own, that order."""
+
+    frame: DataFrame
+    target: str | None = None
+    labels: tuple[Any, ...] | None = None
 
 
 class TablePreprocessing:

@@ -127,14 +127,14 @@ def infer_target(
     target = target_of(values, names[0], task)
     if task is not None:
         return target, []
-    other = "multiclass" if target.task == "regression" else "regression"
-    hint = f" (--task {other} overrides)" if not isinstance(values[0], str) else " (--task)"
-    return target, [f"task: {_words(target)}{hint}"]
+    other = "--task multiclass" if target.task == "regression" else "--task"
+    return target, [f"task: {describe(target)} ({other} overrides)"]
 
 
-def _words(target: Target) -> str:
+def describe(target: Target) -> str:
+    """'binary, 'y' has 2 classes: 'no', 'yes''."""
     if target.labels is None:
-        return f"regression of '{target.names[0]}'"
+        return f"{target.task} of {listing(map(repr, target.names))}"
     classes = listing(map(repr, target.labels), 5)
     return f"{target.task}, '{target.names[0]}' has {len(target.labels)} classes: {classes}"
 
@@ -222,7 +222,8 @@ def _infer_several(
         )
     if task is not None:
         return Target(tuple(names), found), []
-    return Target(tuple(names), found), [f"task: {found} of {listing(names)} (--task overrides)"]
+    target = Target(tuple(names), found)
+    return target, [f"task: {describe(target)} (--task overrides)"]
 
 
 def own_values(series: Series) -> list[Label]:
