@@ -1,0 +1,70 @@
+"""The command `neurarium`: its verbs, and how a failure leaves it.
+
+Nothing heavy is imported here nor at the top of a verb's file, so that help comes at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from neurarium.cli import failures
+from neurarium.cli.fit import fit
+
+app = typer.Typer(
+    name="neurarium",
+    help="Neural networks, from a file to a judged model.",
+    rich_markup_mode=None,  # plain help: importing rich would treble its time
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for verb in (fit,):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from neurarium import __version__
+
+        print(
+            f"neurarium {__version__} (torch {version('torch')}, python {sys.version.split()[0]})"
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show where an error comes from; also NEURARIUM_DEBUG=1."),
+    ] = False,
+) -> None:
+    """Neural networks, from a file to a judged model."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    # Before torch is imported: OpenMP threads that spin while they wait can stall a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or os.environ.get("NEURARIUM_DEBUG", "") not in ("", "0")
+    given = [word for word in given if word != "--debug"]  # wherever it was written
+    try:
+        code = app(given, prog_name="neurarium", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return int(code)
+    except BrokenPipeError:
+        return failures.quietly()
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not hasattr(error, "format_message"):
+            raise
+        return failures.report(error)
