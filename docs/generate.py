@@ -81,7 +81,7 @@ def index_page(catalogue: Iterable[zoo.Technique]) -> str:
 
 
 def family_page(module: str, title: str, members: list[zoo.Technique]) -> str:
-    file = _source.File.of_module(ROOT / "src" / "neurarium", module)
+    file = _source.module_file(ROOT / "src" / "neurarium", module)
     assert file is not None  # its members were read from it
     introduction = (ast.get_docstring(file.tree) or "").strip()
     parts = [f"# {title}", prose(introduction), f"`neurarium.{module}`", member_list(members, "")]

@@ -53,7 +53,7 @@ def test_technique_has_summary_equation_and_source(technique):
 
 @pytest.mark.parametrize("family", zoo.FAMILIES)
 def test_all_names_no_technique_twice(family):
-    file = _source.File.of_module(Path(zoo.__file__).parent, family)
+    file = _source.module_file(Path(zoo.__file__).parent, family)
     if file is not None:
         assert [name for name, times in Counter(file.public).items() if times > 1] == []
 

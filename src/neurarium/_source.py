@@ -4,7 +4,7 @@ Nothing is imported, so reading the whole package takes a tenth of a second and 
 """
 
 import ast
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 
@@ -15,15 +15,6 @@ class File:
         self.root, self.path = root, path
         self.text = path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.text, str(path))
-
-    @classmethod
-    def of_module(cls, root: Path, module: str) -> "File | None":
-        """The file of `module`, dotted and relative to the package; None if there is none."""
-        base = root.joinpath(*module.split("."))
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                return cls(root, path)
-        return None
 
     @cached_property
     def bindings(self) -> dict[str, ast.stmt]:
@@ -62,6 +53,16 @@ class File:
         return ""
 
 
+@cache
+def module_file(root: Path, module: str) -> File | None:
+    """The file of `module`, dotted and relative to the package; None if there is none."""
+    base = root.joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return File(root, path)
+    return None
+
+
 def definition(root: Path, file: File, name: str) -> tuple[File, ast.stmt]:
     """Where `name`, public in `file`, is defined, through any chain of re-exports."""
     node = file.bindings.get(name)
@@ -69,7 +70,7 @@ def definition(root: Path, file: File, name: str) -> tuple[File, ast.stmt]:
         raise ValueError(f"{file.path} lists {name!r} in `__all__` but does not define it")
     if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("neurarium."):
         original = next(a.name for a in node.names if name in (a.asname, a.name))
-        home = File.of_module(root, str(node.module).removeprefix("neurarium."))
+        home = module_file(root, str(node.module).removeprefix("neurarium."))
         if home is None:
             raise ValueError(f"{file.path} imports {name!r} from {node.module}, which has no file")
         return definition(root, home, original)

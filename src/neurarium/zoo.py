@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from neurarium._source import File, definition, kind, signature
+from neurarium._source import File, definition, kind, module_file, signature
 
 __all__ = ["FAMILIES", "Recipe", "Technique", "find", "missing", "recipes", "show", "techniques"]
 
@@ -197,7 +197,7 @@ def missing(technique: Technique) -> list[str]:
 
 
 def _family(root: Path, module: str, recipe_words: dict[str, set[str]]) -> Iterator[Technique]:
-    file = File.of_module(root, module)
+    file = module_file(root, module)
     if file is None:
         return
     for name in file.public:
@@ -225,7 +225,7 @@ def _is_tool(qualified: str) -> bool:
 def _is_submodule(root: Path, file: File, module: str, name: str) -> bool:
     node = file.bindings.get(name)
     imported = isinstance(node, ast.ImportFrom) and node.module == f"neurarium.{module}"
-    return (node is None or imported) and File.of_module(root, f"{module}.{name}") is not None
+    return (node is None or imported) and module_file(root, f"{module}.{name}") is not None
 
 
 # Reading recipes ---------------------------------------------------------------------------------
