@@ -1,0 +1,55 @@
+"""The report of a run: one HTML file that asks for nothing from outside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neurarium.report import examples, overview, results
+from neurarium.report.facts import Facts
+from neurarium.report.page import page
+from neurarium.training import Run
+
+
+def write(run: Run, path: str | Path | None = None, *, splits: Sequence[str] = ("test",)) -> Path:
+    """Write `report.html`: figures with intervals, curves, errors, calibration, what mattered.
+
+    Args:
+        path: the file; by default `report.html` in the run's folder, or here if it has none.
+        splits: the splits to report; rows of the first are shown in detail.
+
+    Raises:
+        ValueError: if a split's name is unknown.
+    """
+    for name in splits:
+        if name not in ("train", "val", "test"):
+            raise ValueError(f"splits must be among train, val, test, got {name!r}")
+    path = Path(path) if path is not None else (run.directory or Path()) / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(render(run, splits), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
+    """The report as text."""
+    training = run.model.training
+    facts = Facts(run, splits)
+    try:
+        importance = examples.measure_importance(facts)
+        sections = [
+            overview.headline(facts),
+            results.test_figures(facts),
+            results.errors(facts),
+            examples.worst_examples(facts, importance),
+            examples.important_columns(facts, importance),
+            examples.important_pixels(facts),
+            results.calibration(facts),
+            overview.training(facts),
+            overview.choices(facts),
+            overview.data_summary(facts),
+            overview.rerun(facts),
+            overview.record(facts),
+        ]
+    finally:
+        run.model.train(training)
+    return page(facts.title, *sections)
