@@ -40,13 +40,13 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("place", "command"), commands())
 def test_command_of_a_document_is_understood(place, command):
     """Verb, flags and their values are accepted; nothing runs, so no file needs to exist."""
-    import typer
+    from typer.main import get_command
 
-    from neurarium import cli
+    from neurarium.cli.app import app
 
     verb, *arguments = shlex.split(command, comments=True)[1:]
     if verb.startswith("-"):
         return
-    group = typer.main.get_command(cli.app)
+    group = get_command(app)
     assert verb in group.commands, f"{place}: no verb {verb!r}"
     group.commands[verb].make_context(verb, arguments)
