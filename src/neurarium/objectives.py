@@ -1,7 +1,7 @@
 """Objectives say what is good: callables `(model, batch) -> loss`, or a mapping with key `loss`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from neurarium.data import Batch
 __all__ = ["Objective", "supervised"]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """Judges a model on a batch; may be an `nn.Module` with parameters of its own."""
 
@@ -23,9 +24,10 @@ class _Supervised(nn.Module):
     def __init__(self, loss: Callable[..., Tensor], penalties: Sequence[Any], target: str) -> None:
         super().__init__()
         self.loss, self.target = loss, target
-        modules = [p for p in penalties if isinstance(p, nn.Module)]
-        self._modules_of_penalties = nn.ModuleList(modules)
         self.penalties = tuple(penalties)
+        for i, penalty in enumerate(penalties):
+            if isinstance(penalty, nn.Module):  # a tuple would hide its parameters
+                self.add_module(f"penalty{i}", penalty)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
         prediction = model(batch["input"])
@@ -42,6 +44,10 @@ class _Supervised(nn.Module):
             parts[_name(penalty)] = parts.get(_name(penalty), 0) + penalty(model, batch)
         total: Tensor = sum(parts.values())  # type: ignore[assignment]
         return {"loss": total, **parts}
+
+    def __repr__(self) -> str:
+        penalties = ", ".join(map(_name, self.penalties))
+        return f"supervised({_name(self.loss)}" + (f", [{penalties}])" if penalties else ")")
 
 
 def _name(part: Any) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,13 +14,15 @@ Task = Literal["binary", "multiclass", "multilabel", "regression"]
 _HASHED_BYTES = 64 * 2**20
 
 
+@runtime_checkable
 class Preprocessing(Protocol):
     """What turns a user's raw rows into tensors, fitted on the training rows, and back."""
 
-    features: list[str]
+    @property
+    def features(self) -> list[str]: ...
 
     def transform(self, source: Any, with_target: bool = False) -> dict[str, Tensor]: ...
-    def decode(self, output: Tensor) -> np.ndarray[Any, Any]: ...
+    def decode(self, output: Tensor) -> np.ndarray: ...
     def to_json(self) -> dict[str, Any]: ...
 
 
@@ -54,7 +56,7 @@ class Data:
         name: str = "data",
         notes: Sequence[str] = (),
         source: Mapping[str, Any] | None = None,
-        indices: Mapping[str, Sequence[int]] | None = None,
+        indices: Mapping[str, Any] | None = None,
     ) -> None:
         self.train = as_split(train)
         self.val = None if val is None else as_split(val)

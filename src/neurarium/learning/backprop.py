@@ -79,7 +79,7 @@ class Backprop:
         self.steps = 0
         self.notify: Notify = ignore
         self.scaler: torch.amp.GradScaler | None = None  # set by the engine under fp16
-        self._given = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
+        self._given: Any = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
 
     def bind(self, model: nn.Module, objective: Objective) -> None:
         """Build the optimizer over the parameters of the model and of the objective."""

@@ -1,7 +1,7 @@
 """A learning rule says how parameters move on one batch; it knows nothing of epochs or loaders."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -11,6 +11,7 @@ from neurarium.objectives import Objective
 __all__ = ["NonFiniteError", "Rule", "value_of"]
 
 
+@runtime_checkable
 class Rule(Protocol):
     """What `fit` asks of a rule; an object with these four methods needs no base class."""
 
@@ -32,7 +33,7 @@ class NonFiniteError(FloatingPointError):
 
 def value_of(result: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What an objective returned as a mapping with the key `loss`, checked."""
-    outputs = {"loss": result} if isinstance(result, Tensor) else dict(result)
+    outputs: dict[str, Any] = dict(result) if isinstance(result, Mapping) else {"loss": result}
     loss = outputs.get("loss")
     if not isinstance(loss, Tensor) or loss.ndim:
         found = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)

@@ -20,8 +20,6 @@ from neurarium.training.history import History
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Predictions = np.ndarray[Any, Any]
-
 
 class Run:
     """A trained model with its history, its configuration and what prepares its input.
@@ -134,7 +132,7 @@ class Run:
             return self.forward(Resident(self.preprocessing.transform(x)))
         return self.forward(as_split(x))
 
-    def predict(self, x: Any) -> Predictions:
+    def predict(self, x: Any) -> np.ndarray:
         """Answers in the user's own terms: labels, or values in the target's units.
 
         Args:
@@ -142,7 +140,7 @@ class Run:
         """
         return self.decode(self._output(x))
 
-    def decode(self, output: Tensor) -> Predictions:
+    def decode(self, output: Tensor) -> np.ndarray:
         """Answers from raw outputs."""
         if self.preprocessing is not None:
             return self.preprocessing.decode(output)
@@ -153,7 +151,7 @@ class Run:
         numbers = output.argmax(1).numpy()
         return numbers if self.classes is None else np.asarray(self.classes)[numbers]
 
-    def predict_proba(self, x: Any) -> Predictions:
+    def predict_proba(self, x: Any) -> np.ndarray:
         """Probability of each class (or label), shape (rows, classes).
 
         Raises:

@@ -65,7 +65,7 @@ class Trainer:
         self.history = History()
         self.epoch = self.step = self.batch = 0  # finished epochs, steps, batches of this epoch
         self.seconds = 0.0
-        self.should_stop = False
+        self.should_stop = self.at_limit = False
         self.rows = 0  # rows of this epoch so far, and the sums over them of what the rule returned
         self.totals: dict[str, Tensor] = {}
         self.epoch_start: dict[str, Any] | None = None  # random states when this epoch began
@@ -115,7 +115,7 @@ class Trainer:
                 randomness.restore(self.resumed)
             try:
                 self.emit("on_fit_start")
-                while not (self.epoch >= self.epochs or self.should_stop or self._limit_reached()):
+                while self.epoch < self.epochs and not (self.should_stop or self.at_limit):
                     self._run_epoch(signals)
                 self._measure_time()
                 self.emit("on_fit_end")
@@ -134,7 +134,8 @@ class Trainer:
             self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
             if signals.received:
                 raise Interrupted(signals.received, self.save_checkpoint("last"))
-            if self._limit_reached():
+            self.at_limit = self._limit_reached()
+            if self.at_limit:
                 break
         if not self.rows:
             raise ValueError("the training data gave no batch; check its length and batch_size")

@@ -58,6 +58,7 @@ class EarlyStopping(Callback):
     def on_validation_epoch_end(self, trainer: "Trainer") -> None:
         value = monitored(trainer, self.monitor)
         value = value if self.mode == "min" else -value
+        value = math.inf if math.isnan(value) else value
         if value < self.best - self.min_delta or self.weights is None:
             self.best, self.best_epoch = value, trainer.epoch + 1
             self.weights = {k: v.detach().clone() for k, v in trainer.model.state_dict().items()}

@@ -1,9 +1,10 @@
 """Say how the run goes: on the terminal, and as JSON lines in its folder."""
 
+import io
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, cast
 
 from neurarium.training.callbacks.base import Callback
 from neurarium.training.checkpoints import write_text
@@ -40,8 +41,8 @@ class Progress(Callback):
 
     order = 40
 
-    def __init__(self, stream: TextIO | None = None, interval: float | None = None) -> None:
-        self.stream = stream or sys.stderr
+    def __init__(self, stream: io.TextIOBase | None = None, interval: float | None = None) -> None:
+        self.stream = cast(Any, stream or sys.stderr)
         self.terminal = self.stream.isatty()
         self.interval = (0.1 if self.terminal else 2.0) if interval is None else interval
         self._shown = 0.0

@@ -1,0 +1,43 @@
+"""Optimizers by name, and what does not decay."""
+
+import pytest
+import torch
+from torch import nn
+
+from neurarium.optim import get, param_groups
+
+
+def test_only_weights_decay():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.PReLU(4), nn.Flatten(), nn.Linear(4, 2),
+        nn.LayerNorm(2), nn.GRU(2, 2),
+    )  # fmt: skip
+    model[4].bias.requires_grad_(False)
+    decays, spared = param_groups(model, 0.1)
+    assert (decays["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    weights = [model[0].weight, model[4].weight, model[6].weight_ih_l0, model[6].weight_hh_l0]
+    assert {id(p) for p in decays["params"]} == {id(p) for p in weights}
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    assert {id(p) for p in spared["params"]} == trainable - {id(p) for p in weights}
+
+
+def test_a_shared_parameter_comes_once():
+    a, b = nn.Linear(2, 2), nn.Linear(2, 2)
+    b.weight = a.weight
+    groups = param_groups(nn.Sequential(a, b), 0.1)
+    assert sum(len(group["params"]) for group in groups) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adamw", "AdamW"), ("SGD", "SGD"), ("rms_prop", "RMSprop")]
+)
+def test_names_are_torchs_own_in_any_spelling(name, kind):
+    assert get(name) is getattr(torch.optim, kind)
+
+
+def test_arguments_follow_a_colon_and_unknown_names_list_the_nearest():
+    optimizer = get("sgd:momentum=0.9,nesterov=true")([torch.zeros(1, requires_grad=True)], lr=0.1)
+    assert optimizer.defaults["momentum"] == 0.9
+    assert optimizer.defaults["nesterov"]
+    with pytest.raises(ValueError, match=r"unknown optimizer 'adamm'.*Adam"):
+        get("adamm")
