@@ -32,7 +32,7 @@ def huber(
     Source: Huber (1964), Robust estimation of a location parameter, Ann. Math. Statistics 35(1).
     """
     _check_same_shape(prediction, target)
-    return F.huber_loss(prediction, target, delta=delta, reduction=reduction)
+    return _reduce(rho(prediction - target, "huber", delta=delta), reduction)
 
 
 def tukey(

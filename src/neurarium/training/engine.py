@@ -116,12 +116,12 @@ class _Wrapped(nn.Module):
         super().__init__()
         self.engine, self.objective = engine, objective
         # In a tuple, lest the model's parameters count as the objective's own.
-        self.models = (model, torch.compile(model) if engine.compile else model)
+        compiled: Any = torch.compile(model) if engine.compile else model
+        self.models = (model, compiled)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor | Mapping[str, Tensor]:
-        model = self.models[1] if model is self.models[0] else model
         with self.engine.autocast():
-            return self.objective(model, batch)
+            return self.objective(self.models[1] if model is self.models[0] else model, batch)
 
 
 def decide(

@@ -2,9 +2,9 @@
 
 import datetime
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run, write_config
 from neurarium.training.trainer import Metric, Trainer
 
-_LOSSES = {
+_LOSSES: dict[str, Callable[..., Tensor]] = {
     "binary": losses.cross_entropy,
     "multiclass": losses.cross_entropy,
     "multilabel": losses.binary_cross_entropy,
@@ -111,8 +111,8 @@ def fit(
     settings = engine.decide(
         facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
     )
-    rule = resolve(rule, learning, "rule")
-    rule = rule() if isinstance(rule, type) or hasattr(rule, "func") else rule
+    if isinstance(rule, str):
+        rule = cast(Rule, resolve(rule, learning, "rule")())
     if fast_dev_run:
         epochs, directory, resume = 1, None, False
         limit_train_batches = limit_val_batches = max_steps = int(fast_dev_run)
@@ -229,7 +229,9 @@ def _first_batches(data: Data, batches: int, batch_size: int) -> Data:
 
 
 def _limit(limit: int | float | None, split: Any, batch_size: int) -> int | None:
-    if limit is None or split is None or isinstance(limit, int):
+    if limit is None or split is None:
+        return None
+    if isinstance(limit, int):
         return limit
     steps = split.steps(batch_size)
     if steps is None:

@@ -18,7 +18,8 @@ def seed_everything(seed: int) -> None:
 
 def capture() -> dict[str, Any]:
     """All states as tensors and numbers, so that a checkpoint needs no pickle to hold them."""
-    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    legacy: Any = np.random.get_state()  # noqa: NPY002
+    kind, keys, position, has_gauss, cached = legacy
     version, words, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
