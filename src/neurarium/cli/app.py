@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from neurarium.cli import failures
+from neurarium.cli.doctor import doctor
+from neurarium.cli.evaluate import evaluate
 from neurarium.cli.fit import fit
+from neurarium.cli.predict import predict
+from neurarium.cli.report import report
+from neurarium.cli.reproduce import reproduce
+from neurarium.cli.resume import resume
+from neurarium.cli.show import show
+from neurarium.cli.zoo import zoo
 
 app = typer.Typer(
     name="neurarium",
@@ -22,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (fit,):
+for verb in (fit, predict, evaluate, resume, report, zoo, show, reproduce, doctor):
     app.command()(verb)
 
 

@@ -1,107 +1,110 @@
 """`neurarium fit`: from a file to a judged network."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
+from neurarium.cli import flags
 from neurarium.cli.output import Output
 
-_DATA = ("target", "task", "types", "header", "delimiter", "encoding", "test_size", "val_size")
-_TRAINING = ("network", "loss", "rule", "optimizer", "lr", "schedule", "weight_decay")
-_TRAINING += ("max_grad_norm", "epochs", "batch_size", "max_steps", "max_time", "patience")
-_TRAINING += ("seed", "device", "precision", "threads", "compile", "channels_last")
+# The flags by whom they concern; those not said are left to the defaults that fit the data.
+_READING = "target task types header delimiter encoding image_size test_size val_size seed"
+_TRAINING = (
+    "network loss rule optimizer lr schedule weight_decay max_grad_norm epochs batch_size "
+    "max_steps max_time patience seed device precision threads compile channels_last"
+)
 
 
 def fit(
-    source: Annotated[str, typer.Argument(help="A data set's name, a file or a folder.")],
-    target: Annotated[str | None, typer.Option(help="Column to predict: name or position.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="binary, multiclass, multilabel or regression.")
-    ] = None,
-    types: Annotated[str | None, typer.Option(help='Kinds of columns: "zip=category".')] = None,
-    header: Annotated[
-        bool | None, typer.Option("--header/--no-header", help="First line names the columns?")
-    ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="What separates the cells.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file.")] = None,
-    test_size: Annotated[float | None, typer.Option(help="Share of rows for the test.")] = None,
-    val_size: Annotated[
-        float | None, typer.Option(help="Share of the other rows for validation.")
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option("--network", "--model", help='Such as "MLP:hidden=256x256"; see the zoo.'),
-    ] = None,
-    loss: Annotated[str | None, typer.Option(help='Such as "huber:delta=1".')] = None,
-    rule: Annotated[str | None, typer.Option(help="Learning rule.")] = None,
-    optimizer: Annotated[str | None, typer.Option(help='Such as "sgd:momentum=0.9".')] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    schedule: Annotated[str | None, typer.Option(help="Of the rate, such as one_cycle.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(help="Of the optimizer.")] = None,
-    max_grad_norm: Annotated[
-        float | None, typer.Option(help="Norm the gradient is cut down to.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training rows.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of a step.")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Stop after this many.")] = None,
-    max_time: Annotated[str | None, typer.Option(help="Stop after: seconds or HH:MM:SS.")] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Epochs without improvement until it stops.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="Of split, weights and order; same seed, same run.")
-    ] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps.")] = None,
-    precision: Annotated[str | None, typer.Option(help="32, bf16 or 16.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile the network?")
-    ] = None,
-    channels_last: Annotated[
-        bool | None,
-        typer.Option("--channels-last/--no-channels-last", help="Layout of images in memory."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the run; else that of the data.")] = None,
-    directory: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("runs"),
-    fast_dev_run: Annotated[
-        bool, typer.Option("--fast-dev-run", help="One batch of everything; saves nothing.")
-    ] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.html.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Result as one JSON object, last on stdout.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only figures and folder.")] = False,
+    source: flags.Source,
+    target: flags.Target = None,
+    task: flags.Task = None,
+    types: flags.Types = None,
+    header: flags.Header = None,
+    delimiter: flags.Delimiter = None,
+    encoding: flags.Encoding = None,
+    image_size: flags.ImageSize = None,
+    test_size: flags.TestSize = None,
+    val_size: flags.ValSize = None,
+    network: flags.Network = None,
+    loss: flags.Loss = None,
+    rule: flags.Rule = None,
+    optimizer: flags.Optimizer = None,
+    lr: flags.LearningRate = None,
+    schedule: flags.Schedule = None,
+    weight_decay: flags.WeightDecay = None,
+    max_grad_norm: flags.MaxGradNorm = None,
+    epochs: flags.Epochs = None,
+    batch_size: flags.BatchSize = None,
+    max_steps: flags.MaxSteps = None,
+    max_time: flags.MaxTime = None,
+    patience: flags.Patience = None,
+    seed: flags.Seed = 0,
+    device: flags.Device = None,
+    precision: flags.Precision = None,
+    threads: flags.Threads = None,
+    compile: flags.Compile = None,
+    channels_last: flags.ChannelsLast = None,
+    fast_dev_run: flags.FastDevRun = False,
+    name: flags.Name = None,
+    directory: flags.Directory = Path("runs"),
+    no_report: flags.NoReport = False,
+    as_json: flags.Json = False,
+    verbose: flags.Verbose = False,
+    quiet: flags.Quiet = False,
 ) -> None:
-    """Train a network on a data set, judge it on rows it has not seen, keep it in a folder.
+    """Train a network and judge it on unseen rows.
 
-    What is not said is chosen from the data, told, and can be overridden.
+    It stays in a folder of its own, with its figures and a report.
+
+    Whatever is not said is chosen from the data and told, with the flag that overrides it.
     """
-    given: dict[str, Any] = {key: value for key, value in locals().items() if value is not None}
-    reading = {key: given[key] for key in (*_DATA, "seed") if key in given}
-    options = {key: given[key] for key in _TRAINING if key in given}
+    said = locals()
+    reading, options = flags.given(said, _READING), flags.given(said, _TRAINING)
+    command = _command(source, {**reading, **options})
     with Output(as_json, quiet) as output:
-        _fit(source, reading, options, output, given)
+        data = _load(source, reading, output)
+        if fast_dev_run:
+            _try(data, options, output)
+        else:
+            place = directory, name or data.name
+            _train(data, {"command": command, "options": options}, place, output, not no_report)
 
 
-def _fit(
-    source: str,
-    reading: dict[str, Any],
-    options: dict[str, Any],
-    output: Output,
-    given: dict[str, Any],
-) -> None:
-    from neurarium.cli import folders
-    from neurarium.cli.training import finish, train
+def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
     from neurarium.data import load
 
     data = load(source, **reading)
     for note in data.notes:
         output.detail(note)
-    with folders.new_folder(given["directory"], given.get("name", data.name)) as folder:
-        output.log.open(folder / folders.LOG)
-        run = train(data, options, folder, output)
-    finish(run, output, report=not given["no_report"])
+    return data
+
+
+def _try(data: Any, options: dict[str, Any], output: Output) -> None:
+    from neurarium.cli.training import finish, train
+
+    finish(train(data, {"options": {**options, "fast_dev_run": True}}, None, output), output)
+
+
+def _train(
+    data: Any, record: dict[str, Any], place: tuple[Path, str], output: Output, report: bool
+) -> None:
+    from neurarium.cli.folders import new_folder
+    from neurarium.cli.training import begin, finish, train
+
+    with new_folder(*place) as folder:
+        begin(data, record, folder, output)
+        run = train(data, record, folder, output)
+    finish(run, output, report)
+
+
+def _command(source: str, options: dict[str, Any]) -> str:
+    """The command that does the same again, whichever shell or program called this one."""
+    words = ["neurarium", "fit", source]
+    for name, value in options.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words.append(f"--{flag}={value}")
+    return shlex.join(words)

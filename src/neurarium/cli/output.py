@@ -1,5 +1,6 @@
 """What a command says: to the terminal, to the run's log, and to a program that reads JSON."""
 
+import io
 import json
 import math
 import shutil
@@ -76,6 +77,16 @@ class Output:
         Console(file=self.log, width=100, color_system=None).print(table)  # type: ignore[arg-type]
         Console(file=self.stream).print(table)
 
+    def columns(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Words in columns; the last is cut to the terminal, and whole in a file."""
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        width = shutil.get_terminal_size().columns if self.stream.isatty() else None
+        for row in (header, *rows):
+            cells = [f"{cell:{size}}" for cell, size in zip(row, widths, strict=True)]
+            line = "  ".join(cells).rstrip()
+            whole = width is None or len(line) <= width
+            print(line if whole else line[: width - 1] + "…", file=self.stream)  # type: ignore
+
     def result(self, values: Mapping[str, Any]) -> None:
         """The one JSON object, last on standard output, if it was asked for."""
         if self.as_json:
@@ -83,29 +94,25 @@ class Output:
             print(as_json(values), flush=True)
 
 
-class Log:
+class Log(io.TextIOBase):
     """Keeps what is written until the run has a folder, then appends it to the file there."""
 
     def __init__(self) -> None:
         self.kept: list[str] = []
         self.path: Path | None = None
 
-    def open(self, path: Path) -> None:
+    def attach(self, path: Path) -> None:
         """From now on append to this file, beginning with what was kept."""
         self.path = path
         self.write("".join(self.kept))
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         if self.path is None:
             self.kept.append(text)
-        elif self.path.parent.is_dir():
+        elif self.path.parent.is_dir():  # else the run was given up and its folder removed
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(text)
-
-    def flush(self) -> None: ...
-
-    def isatty(self) -> bool:
-        return False
+        return len(text)
 
 
 def as_json(values: Any, indent: int | None = None) -> str:

@@ -1,7 +1,8 @@
 """What `fit` and `resume` share: train into a folder, then say how good the network is."""
 
+import io
+import shlex
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,32 +15,56 @@ if TYPE_CHECKING:
     from neurarium.training import Run
 
 
+def begin(data: "Data", record: Mapping[str, Any], folder: Path, output: Output) -> None:
+    """Open the log, and note what is to be done: killed at any moment, the run can be resumed."""
+    from neurarium.training.run import write_config
+
+    output.log.attach(folder / folders.LOG)
+    write_config(folder, {**record, "data": data.describe()})
+
+
 def train(
     data: "Data",
-    options: Mapping[str, Any],
+    record: Mapping[str, Any],
     folder: Path | None,
     output: Output,
     resume: bool = False,
 ) -> "Run":
-    """Train with the defaults that fit the data, and the options that override them."""
-    from neurarium import networks
-    from neurarium.training import Progress, fit
+    """Train with the defaults that fit the data, and the options that override them.
 
-    callbacks = [Progress(_Silent() if output.quiet else sys.stderr), Progress(output.log)]
+    Args:
+        record: what `config.yaml` keeps of the command, enough to begin it again: `options`.
+    """
+    from neurarium import networks, objectives
+    from neurarium.learning import Backprop
+    from neurarium.training import EarlyStopping, Progress, fit
+
+    options = record["options"]
+    # Always both, whatever is shown: a run resumes with the callbacks it was begun with.
+    stream = io.StringIO() if output.quiet else sys.stderr
+    callbacks = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
+    callbacks.append(EarlyStopping(patience=options.get("patience", 5)))  # type: ignore[arg-type]
     network = networks.for_data(
         options.get("network", "MLP"),
         data.input_shape,
         data.outputs,
         getattr(data.preprocessing, "categories", ()),
     )
-    record = {"command": sys.argv, "options": dict(options)}
+    rule = options.get("rule") or Backprop(
+        options.get("optimizer", "adamw"),
+        options.get("lr", 1e-3),
+        options.get("schedule", "one_cycle"),
+        weight_decay=options.get("weight_decay"),
+        max_grad_norm=options.get("max_grad_norm"),
+    )
+    names = ["epochs", "batch_size", "max_steps", "max_time", "seed", "device", "precision", "threads", "compile"]
+    names += ["channels_last", "fast_dev_run"]
     return fit(
         network,
         data,
-        epochs=options.get("epochs", 20),
-        lr=options.get("lr"),
-        batch_size=options.get("batch_size", 64),
-        max_steps=options.get("max_steps"),
+        objectives.supervised(options["loss"]) if "loss" in options else None,
+        rule,
+        **{name: options[name] for name in names if name in options},
         directory=folder,
         callbacks=callbacks,
         resume=resume,
@@ -47,64 +72,47 @@ def train(
     )
 
 
-class _Silent:
-    def write(self, text: str) -> None: ...
-    def flush(self) -> None: ...
-    def isatty(self) -> bool:
-        return False
-
-
 def finish(run: "Run", output: Output, report: bool = True) -> None:
     """Judge the run on its test rows, write result and report, say where they are."""
-    from neurarium.report.facts import Facts
+    from neurarium.cli.figures import figures_of_split
 
-    facts = Facts(run, ["test"])
+    assert run.data is not None
+    split = next(name for name in ("test", "val", "train") if getattr(run.data, name) is not None)
+    figures = figures_of_split(run, split)
     result = {
         "run": None if run.directory is None else str(run.directory),
         "task": run.task,
         "model": type(run.model).__name__,
         "seconds": run.config["seconds"],
         "epochs": len(run.history),
-        "test": facts.main.scores if facts.main else {},
+        "test": figures.scores if split == "test" else {},
     }
-    show_figures(facts, output)
-    if run.directory is not None:
-        from neurarium.training.checkpoints import write_text
-
-        write_text(run.directory / folders.RESULT, as_json(result, indent=1) + "\n")
-        if report:
-            from neurarium.report import write
-
-            write(run)
-        _say_what_next(run.directory, output, report)
+    output.say()
+    figures.show(output)
+    if run.directory is None:
+        output.detail("nothing was saved: this was a trial of one batch")
+    else:
+        _save(run, result, report)
+        _say_where(run.directory, output, report)
     output.result(result)
 
 
-def show_figures(facts: Any, output: Output) -> None:
-    """Each figure with its interval, beside what a constant answer reaches."""
-    from neurarium.report.overview import METRIC_NAMES, figure_text, interval_text
+def _save(run: "Run", result: Mapping[str, Any], report: bool) -> None:
+    from neurarium.training.checkpoints import write_text
 
-    main = facts.main
-    if main is None:
-        output.say("no test rows, so no test figures")
-        return
-    answer, known = facts.baseline or ("", {})
-    rows = [
-        [
-            METRIC_NAMES.get(name, name),
-            figure_text(name, value),
-            interval_text(name, main.intervals[name]) if name in main.intervals else "",
-            figure_text(name, known[name]) if name in known else "",
-        ]
-        for name, value in main.scores.items()
-    ]
-    output.table([f"{main.name}, {len(main):,} rows", "", "95 % interval", "constant"], rows)
-    if answer:
-        output.detail(f"constant: {answer}")
-
-
-def _say_what_next(folder: Path, output: Output, report: bool) -> None:
-    output.say(f"run      {folder}")
+    assert run.directory is not None
     if report:
-        output.say(f"report   {folder / folders.REPORT}")
-    output.detail(f"predict  neurarium predict {folder} NEW_ROWS")
+        from neurarium.report import write
+
+        write(run)
+    # Last: a folder with a result is that of a finished run.
+    write_text(run.directory / folders.RESULT, as_json(result, indent=1) + "\n")
+
+
+def _say_where(folder: Path, output: Output, report: bool) -> None:
+    where = shlex.quote(str(folder))
+    output.say()
+    output.say(f"run      {where}")
+    if report:
+        output.say(f"report   {shlex.quote(str(folder / folders.REPORT))}")
+    output.detail(f"next     neurarium predict {where} NEW_ROWS")

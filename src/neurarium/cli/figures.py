@@ -1,0 +1,80 @@
+"""Test figures with their intervals, for a terminal and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from neurarium.cli.output import Output
+
+if TYPE_CHECKING:
+    from neurarium.data import Resident
+    from neurarium.training import Run
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Scores of some rows.
+
+    Args:
+        constant: what the best constant answer scores, and `answer` which one that is.
+    """
+
+    title: str
+    rows: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    constant: Mapping[str, float] = field(default_factory=dict)
+    answer: str = ""
+
+    def show(self, output: Output) -> None:
+        """A table: each figure, its interval, and what a constant answer reaches."""
+        from neurarium.report.overview import METRIC_NAMES, figure_text, interval_text
+
+        if not self.scores:
+            output.say("no rows to judge the network on")
+            return
+        header = [f"{self.title} ({self.rows:,} rows)", "figure", "95 % interval"]
+        lines = [
+            [
+                METRIC_NAMES.get(name, name),
+                figure_text(name, value),
+                interval_text(name, self.intervals[name]) if name in self.intervals else "",
+                *([figure_text(name, self.constant[name])] if name in self.constant else []),
+            ]
+            for name, value in self.scores.items()
+        ]
+        output.table([*header, *(["baseline"] * bool(self.constant))], lines)
+        if self.answer:
+            output.detail(f"baseline: {self.answer}")
+
+    def json(self) -> dict[str, Any]:
+        """The figures under scikit-learn's names."""
+        intervals = {name: list(pair) for name, pair in self.intervals.items()}
+        return {"scores": dict(self.scores), "intervals": intervals}
+
+
+def figures_of_split(run: "Run", split: str) -> Figures:
+    """The figures of one of the run's own splits."""
+    from neurarium.report.facts import Facts
+
+    if run.data is not None and getattr(run.data, split, None) is None:
+        run.data.split(split)  # says which there are
+    facts = Facts(run, [split])
+    if facts.main is None:
+        return Figures(split, 0, {}, {})
+    answer, known = facts.baseline or ("", {})
+    main = facts.main
+    return Figures(split, len(main), main.scores, main.intervals, known, answer)
+
+
+def figures_of_rows(run: "Run", rows: "Resident", title: str) -> Figures:
+    """The figures of new rows."""
+    from neurarium import metrics
+
+    output, target = run.outputs(rows)
+    if run.task is None:
+        return Figures(title, len(rows), run.evaluate(rows), {})
+    decode = run.preprocessing.decode if run.preprocessing else None
+    scores = metrics.scores(run.task, target, output, decode=decode)
+    intervals = metrics.intervals(run.task, target, output, decode=decode)
+    return Figures(title, len(rows), scores, intervals)

@@ -1,0 +1,107 @@
+"""`neurarium reproduce`: published figures, measured again."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurarium.cli import flags
+from neurarium.cli.output import Output
+
+if TYPE_CHECKING:
+    from neurarium.recipes import Reproduction
+    from neurarium.zoo import Recipe
+
+
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Recipes; none: list them.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs, with seeds 0 ... N-1.")] = 1,
+    as_json: flags.Json = False,
+) -> None:
+    """Repeat published experiments.
+
+    Prints ours beside the published figure and whether it holds; ends with 1 where it does not.
+    """
+    output = Output(as_json)
+    if listing or not names:
+        _list(output)
+        return
+    found = [_find(name) for name in names]
+    results = [_run(recipe, seeds, output) for recipe in found]
+    plain = [result.to_json() for result in results]
+    if as_json:
+        output.result(plain[0] if len(plain) == 1 else {"recipes": plain})
+    if not all(result.holds for result in results):
+        raise typer.Exit(1)
+
+
+def _list(output: Output) -> None:
+    from neurarium import zoo
+
+    recipes = zoo.recipes()
+    rows = [
+        [r.name, r.figure, _published(r.published), _minutes(r.minutes), r.source] for r in recipes
+    ]
+    output.columns(["recipe", "figure", "published", "takes", "source"], rows)
+    output.result({"recipes": [_facts(recipe) for recipe in recipes]})
+
+
+def _facts(recipe: "Recipe") -> dict[str, Any]:
+    return {key: value for key, value in vars(recipe).items() if key not in ("code", "docstring")}
+
+
+def _find(name: str) -> "Recipe":
+    """The recipe of that name.
+
+    Raises:
+        LookupError: if there is none; the message names the nearest.
+    """
+    from neurarium import zoo
+    from neurarium.data.errors import nearest
+
+    recipes = {recipe.name: recipe for recipe in zoo.recipes()}
+    key = name.replace("_", "-").lower()
+    if key not in recipes:
+        raise LookupError(f"there is no recipe '{name}'; {nearest(key, recipes)}")
+    return recipes[key]
+
+
+def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
+    from neurarium import recipes
+
+    minutes = (recipe.minutes or 0) * seeds
+    output.say(f"{recipe.name}: {recipe.summary}")
+    output.say(f"{seeds} run{'s' * (seeds > 1)}, about {_minutes(minutes)}")
+    result = recipes.run(recipe.name, seeds=seeds)
+    path = result.save()
+    ours = _number(result.mean)
+    if result.interval is not None:
+        low, high = result.interval
+        ours += f" ({_number(low)} to {_number(high)}, 95 % of {seeds} seeds)"
+    output.say()
+    output.say(f"{recipe.figure}")
+    output.say(f"  ours       {ours}")
+    output.say(f"  published  {_published(result.published)}   {recipe.source}")
+    low_high = [_number(end) if end is not None else "…" for end in result.expect]
+    verdict = "holds" if result.holds else "does not hold"
+    output.say(f"  expected   {low_high[0]} to {low_high[1]}: {verdict}")
+    output.say(f"  seconds    {result.seconds:.0f}")
+    output.say(f"  kept       {path}")
+    output.say()
+    return result
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _published(value: float | None) -> str:
+    return "none" if value is None else _number(value)
+
+
+def _minutes(minutes: float | None) -> str:
+    if minutes is None:
+        return ""
+    return f"{minutes:.3g} min" if minutes >= 1 else f"{60 * minutes:.0f} s"

@@ -1,0 +1,69 @@
+"""`neurarium resume`: an interrupted run goes on, to the same end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from neurarium.cli import flags
+from neurarium.cli.output import Output
+
+
+def resume(
+    run: flags.RunFolder,
+    no_report: flags.NoReport = False,
+    as_json: flags.Json = False,
+    quiet: flags.Quiet = False,
+) -> None:
+    """Go on with an interrupted run.
+
+    It goes on exactly where its last checkpoint stands, and ends as if nothing had happened.
+    """
+    from neurarium.cli import folders
+
+    folder = folders.find_run(run)
+    with Output(as_json, quiet) as output:
+        finished = folder / folders.RESULT
+        if finished.is_file():
+            output.say(f"{folder} is finished; neurarium evaluate {folder} judges it again")
+            output.result(json.loads(finished.read_text(encoding="utf-8")))
+            return
+        output.log.attach(folder / folders.LOG)
+        _go_on(folder, output, not no_report)
+
+
+def _go_on(folder: Path, output: Output, report: bool) -> None:
+    from neurarium.cli.training import finish, train
+    from neurarium.training import checkpoints
+    from neurarium.training.run import read_config
+
+    config = read_config(folder)
+    data = _same_data(folder, config)
+    try:
+        meta = checkpoints.read_meta(checkpoints.find(folder))
+    except checkpoints.CheckpointError:
+        resume = False
+        output.say(f"{folder} has no checkpoint yet; starting over in the same way")
+    else:
+        resume = True
+        output.say(f"going on after {meta['epoch']} epochs and {meta['step']} steps")
+    record = {key: config[key] for key in ("command", "options")}
+    run = train(data, record, folder, output, resume)
+    finish(run, output, report)
+
+
+def _same_data(folder: Path, config: dict[str, Any]) -> Any:
+    from neurarium.data import load
+    from neurarium.training import CheckpointError
+
+    if "options" not in config or not config["data"].get("source"):
+        raise CheckpointError(
+            f"{folder} was not begun by neurarium fit, so its data and model are unknown here; "
+            "call fit(..., directory=..., resume=True) as it was begun"
+        )
+    data = load(**config["data"]["source"])
+    if data.fingerprint() != config["data"]["fingerprint"]:
+        raise CheckpointError(
+            f"{config['data']['source']['source']} is not what it was when {folder} was begun; "
+            "restore it, or begin anew with neurarium fit"
+        )
+    return data

@@ -1,0 +1,140 @@
+"""New rows for a trained network: read as the rows it was trained on were."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurarium.data import Resident
+    from neurarium.training import Run
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in the form that the run's preprocessing takes.
+
+    Args:
+        x: a frame, an array or paths.
+        y: their targets, where they do not stand in the frame itself.
+        names: of the rows, for those that are files.
+    """
+
+    x: Any
+    y: Any = None
+    names: list[str] | None = None
+
+    def prepared(self, run: "Run", with_target: bool = False) -> "Resident":
+        """The rows as tensors, with their target if it is wanted."""
+        from neurarium.data import DataError, Resident, as_split
+
+        preprocessing = run.preprocessing
+        if preprocessing is None:
+            split = as_split((self.x, self.y) if with_target else self.x)
+            assert isinstance(split, Resident)
+            return split
+        if not with_target:
+            return Resident(preprocessing.transform(self.x))
+        if hasattr(self.x, "iloc"):
+            return Resident(preprocessing.transform(self.x, with_target=True))
+        if self.y is None:
+            raise DataError("these rows have no target to compare with; use predict")
+        return Resident(preprocessing.transform((self.x, self.y), with_target=True))
+
+
+def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
+    """Read rows for a run.
+
+    Args:
+        reading: `header`, `delimiter` and `encoding` where they are not what training found.
+
+    Raises:
+        DataError: if there is no such source or it cannot be read.
+    """
+    from neurarium.data import DataError, ImagePreprocessing, TablePreprocessing
+    from neurarium.data.errors import nearest
+    from neurarium.data.named import NAMED
+
+    path = Path(source).expanduser()
+    if not path.exists():
+        if source in NAMED:
+            return _named(NAMED[source]())
+        beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"there is no file or folder '{source}'; {nearest(path.name, beside)}")
+    if isinstance(run.preprocessing, ImagePreprocessing):
+        return _pictures(path)
+    if isinstance(run.preprocessing, TablePreprocessing):
+        return Rows(_table(run, path, reading))
+    return _arrays(path, reading)
+
+
+def _named(found: Any) -> Rows:
+    if hasattr(found, "frame"):
+        return Rows(found.frame)
+    own_test = found.x_test is not None
+    x, y = (found.x_test, found.y_test) if own_test else (found.x, found.y)
+    return Rows(x, y)
+
+
+def _table(run: "Run", path: Path, reading: Mapping[str, Any]) -> Any:
+    """The frame; whether its first line names the columns is told by the names trained on."""
+    from neurarium.data import DataError, read_table
+
+    recorded = run.config.get("data", {}).get("source") or {}
+    options: dict[str, Any] = {
+        key: recorded.get(key) for key in ("header", "delimiter", "encoding")
+    }
+    options |= reading
+    options["encoding"] = options["encoding"] or "utf-8"
+    columns = [column.name for column in run.preprocessing.columns]  # type: ignore[union-attr]
+    if "header" not in reading:
+        try:
+            frame, _ = read_table(path, **{**options, "header": True})
+        except DataError:
+            frame = None  # numbers that come twice are no names
+        if frame is not None and set(columns) & set(frame.columns):
+            return frame
+        options["header"] = not set(columns) <= {f"column_{i}" for i in range(1, 100_000)}
+    return read_table(path, **options)[0]
+
+
+def _pictures(path: Path) -> Rows:
+    from neurarium.data.images import find_labelled
+    from neurarium.data.pictures import find_pictures
+
+    if path.is_file():
+        return Rows([path], names=[path.name])
+    found = [picture.path for picture in find_pictures(path)]
+    labels = None
+    if any(len(picture.parts) > 1 for picture in found):
+        splits = find_labelled(path)
+        of = {p.path: y for s in splits.values() for p, y in zip(s.pictures, s.labels, strict=True)}
+        labels = [of.get(picture) for picture in found]
+        if None in labels:
+            labels = None
+    return Rows([path / picture for picture in found], labels, [str(p) for p in found])
+
+
+def _arrays(path: Path, reading: Mapping[str, Any]) -> Rows:
+    import numpy as np
+
+    from neurarium.data import DataError, read_table
+    from neurarium.data.idx import read_idx_folder
+
+    if path.is_dir():
+        return _named(read_idx_folder(path))
+    if path.suffix.lower() not in (".npz", ".npy"):
+        frame, _ = read_table(path, **reading)
+        return Rows(frame.astype(float).to_numpy())
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"'{path.name}' is not a readable {path.suffix} file: {error}") from None
+    if not hasattr(loaded, "files"):
+        return Rows(loaded)
+    for x, y in (("x_test", "y_test"), ("x", "y")):
+        if x in loaded:
+            return Rows(loaded[x], loaded.get(y))
+    if len(loaded.files) == 1:
+        return Rows(loaded[loaded.files[0]])
+    raise DataError(f"'{path.name}' must hold x (or x_test), got {', '.join(loaded.files)}")
