@@ -41,6 +41,8 @@ def _as_tensor(name: str, value: Any) -> Tensor:
             f"'{name}' must be numeric, got an array of {array.dtype}; "
             "encode text and categories first, or load the table with neurarium.data.load"
         )
+    if not array.flags.writeable:  # torch warns of a tensor that shares such memory
+        array = array.copy()
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
