@@ -193,6 +193,13 @@ def test_several_splits_stand_side_by_side(digits, tmp_path):
         report.write(digits, tmp_path / "report.html", splits=("tests",))
 
 
+def test_without_test_rows_the_validation_rows_stand_in_and_it_says_so(tmp_path):
+    x, y = torch.randn(60, 3), torch.arange(60) % 2
+    page = read(trained(nr.Data((x, y), val=(x, y)), epochs=1), tmp_path / "report.html")
+    assert "Validation accuracy" in page.text
+    assert "the figure may flatter" in page.text
+
+
 def test_a_network_no_better_than_a_constant_is_not_praised(tmp_path):
     torch.manual_seed(0)
     x, y = torch.randn(200, 3), torch.randint(2, (200,))

@@ -84,7 +84,8 @@ class Facts:
     """A finished run, read for the report.
 
     Args:
-        splits: names of the splits to report; those that the data lacks are left out.
+        splits: names of the splits to report; those that the data lacks are left out, and if it
+            has none of them the validation rows stand in.
     """
 
     def __init__(self, run: Run, splits: Sequence[str]) -> None:
@@ -92,7 +93,8 @@ class Facts:
         self.task: str | None = run.task if run.task in TASKS else None
         self.classes = [] if self.task == "regression" else list(run.classes or [])
         self.config: dict[str, Any] = dict(run.config)
-        names = [name for name in splits if getattr(self.data, name, None) is not None]
+        known = [n for n in ("train", "val", "test") if getattr(self.data, n, None) is not None]
+        names = [n for n in splits if n in known] or ["val"] * ("val" in known)
         self.splits = [self._read(name) for name in names] if self.task else []
         if self.splits and self.task in ("binary", "multiclass") and not self.classes:
             self.classes = [str(i) for i in range(self.splits[0].output.shape[1])]

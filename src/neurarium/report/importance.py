@@ -75,6 +75,7 @@ def saliency(model: nn.Module, inputs: Tensor) -> Tensor:
     Source: Simonyan et al. (2014), Deep inside convolutional networks, arXiv:1312.6034.
     """
     with torch.enable_grad():
-        x = inputs.detach().float().requires_grad_()
+        x = inputs.detach() if inputs.is_floating_point() else inputs.float()
+        x = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(model(x).max(1).values.sum(), x)
     return gradient.abs().amax(1).cpu()

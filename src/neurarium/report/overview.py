@@ -51,12 +51,20 @@ def headline(facts: Facts) -> Html:
         paragraph(_kind(facts), class_="soft"),
         element("div", *cards, class_="headline"),
         *([paragraph(verdict)] * bool(verdict)),
-        paragraph(
-            f"The interval covers the chance in drawing these {len(main):,} {main.name} rows, not "
-            "that in training again.",
-            class_="soft",
-        ),
+        paragraph(_caveat(main), class_="soft"),
     )
+
+
+def _caveat(main: SplitFacts) -> str:
+    chance = (
+        f"The interval covers the chance in drawing these {len(main):,} {main.name} rows, not that "
+        "in training again."
+    )
+    seen = {
+        "val": " Validation rows may have chosen when training stopped, so the figure may flatter.",
+        "train": " The network was trained on these very rows, so they say little about new ones.",
+    }
+    return chance + seen.get(main.name, "")
 
 
 def _card(label: str, value: str, below: str, class_: str | None = None) -> Html:

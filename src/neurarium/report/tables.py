@@ -1,9 +1,9 @@
 """Rows of a table in the user's own values, and which of the network's inputs each column feeds."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from neurarium.report.page import number
@@ -54,17 +54,21 @@ def cells(preprocessing: Any, column: Column, row: Tensor) -> str:
             if row[i] > 0.5:
                 return "missing"
             continue
-        value = float(row[i]) * preprocessing.std[i] + preprocessing.mean[i]
-        # float32 holds seven digits; beyond them is rounding, not what the user wrote.
-        values.append(number(float(np.float32(f"{value:.6g}"))))
+        values.append(_restored(float(row[i]), preprocessing.mean[i], preprocessing.std[i]))
     return "yes" if values == ["1"] and column.kind == "boolean" else _joined(values, column.kind)
+
+
+def _restored(scaled: float, mean: float, std: float) -> str:
+    """The number before standardization; float32 holds seven digits, the last is rounding."""
+    digits = 6 - math.floor(math.log10(std)) if std > 0 else 6
+    return f"{round(scaled * std + mean, digits) + 0.0:.6g}"
 
 
 def _joined(values: list[str], kind: str) -> str:
     if kind == "boolean" and values == ["0"]:
         return "no"
     if kind == "date" and len(values) >= 3:
-        year, month, day = (int(float(v.replace(",", ""))) for v in values[:3])
+        year, month, day = (int(float(v)) for v in values[:3])
         return f"{year:04d}-{month:02d}-{day:02d}"
     return ", ".join(values)
 
