@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
@@ -18,7 +17,7 @@ from neurarium.data import Data, Resident
 from neurarium.data.scale import Standardize
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import supervised
-from neurarium.training import Callback, EarlyStopping, Run, fit, randomness
+from neurarium.training import Callback, EarlyStopping, fit, randomness
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
@@ -113,10 +112,10 @@ class _NetworkEstimator(BaseEstimator):
         # Scaled in double precision: a feature far from zero would lose its digits in single.
         return (value if self.scale_ is None else self.scale_(value)).float()
 
-    def _outputs(self, x: ArrayLike) -> torch.Tensor:
+    def _outputs(self, x: Any) -> torch.Tensor:
         check_is_fitted(self)
         x = validate_data(self, x, reset=False, dtype=np.float64, allow_nd=True)
-        return cast(Run, self.run_).forward(Resident({"input": self._prepared(x)}))
+        return self.run_.forward(Resident({"input": self._prepared(x)}))
 
 
 class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
@@ -147,7 +146,7 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         True
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "NetworkClassifier":
+    def fit(self, X: Any, y: Any) -> "NetworkClassifier":
         X, y = validate_data(self, X, y, dtype=np.float64, allow_nd=True)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
@@ -159,14 +158,14 @@ class NetworkClassifier(ClassifierMixin, _NetworkEstimator):
         self._train(X, numbers.reshape(-1).astype(np.int64), task, len(self.classes_))
         return self
 
-    def decision_function(self, X: ArrayLike) -> np.ndarray:
+    def decision_function(self, X: Any) -> np.ndarray:
         output = self._outputs(X).numpy()
         return output[:, 1] - output[:, 0] if len(self.classes_) == 2 else output
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+    def predict_proba(self, X: Any) -> np.ndarray:
         return self._outputs(X).double().softmax(1).numpy()
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         numbers = self._outputs(X).argmax(1).numpy()
         return self.classes_[numbers]
 
@@ -182,7 +181,7 @@ class NetworkRegressor(RegressorMixin, _NetworkEstimator):
         history_: losses by epoch.
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> "NetworkRegressor":
+    def fit(self, X: Any, y: Any) -> "NetworkRegressor":
         X, y = validate_data(
             self, X, y, dtype=np.float64, allow_nd=True, multi_output=True, y_numeric=True
         )
@@ -195,7 +194,7 @@ class NetworkRegressor(RegressorMixin, _NetworkEstimator):
         self._train(X, scaled, "regression", scaled.shape[1])
         return self
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         values = self._outputs(X).double().numpy() * self.target_std_ + self.target_mean_
         return values[:, 0] if self._one_dimensional else values
 
