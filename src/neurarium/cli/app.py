@@ -3,10 +3,11 @@
 Nothing heavy is imported here nor at the top of a verb's file, so that help comes at once.
 """
 
+import functools
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -30,8 +31,28 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+
+
+class _Carried(Exception):
+    """Takes interrupts and failures of files past typer, which would answer them itself."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(verb)
+    def call(*arguments: Any, **options: Any) -> None:
+        try:
+            verb(*arguments, **options)
+        except (KeyboardInterrupt, OSError) as error:
+            raise _Carried(error) from error
+
+    return call
+
+
 for verb in (fit, predict, evaluate, resume, report, zoo, show, reproduce, doctor):
-    app.command()(verb)
+    app.command()(_carrying(verb))
 
 
 def _version(wanted: bool) -> None:
@@ -70,9 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(given, prog_name="neurarium", standalone_mode=False) or 0
         sys.stdout.flush()
         return int(code)
-    except BrokenPipeError:
+    except (Exception, KeyboardInterrupt) as raised:
+        error = raised.error if isinstance(raised, _Carried) else raised
+    if isinstance(error, BrokenPipeError):
         return failures.quietly()
-    except (Exception, KeyboardInterrupt) as error:
-        if debug and not hasattr(error, "format_message"):
-            raise
-        return failures.report(error)
+    if debug and not hasattr(error, "format_message"):
+        raise error
+    return failures.report(error)

@@ -27,7 +27,8 @@ def predict(
 ) -> None:
     """Predict new rows, as CSV.
 
-    One prediction for each row, in their order. A missing value or a word never seen in training is no error: both are answered.
+    One prediction for each row, in their order. Missing values, and words never seen in training,
+    are no error.
     """
     from neurarium.cli.folders import find_run
     from neurarium.cli.rows import read_rows

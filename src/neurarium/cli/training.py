@@ -37,13 +37,14 @@ def train(
     """
     from neurarium import networks, objectives
     from neurarium.learning import Backprop
-    from neurarium.training import EarlyStopping, Progress, fit
+    from neurarium.training import EarlyStopping, Progress, fit, randomness
 
     options = record["options"]
     # Always both, whatever is shown: a run resumes with the callbacks it was begun with.
     stream = io.StringIO() if output.quiet else sys.stderr
     callbacks = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
     callbacks.append(EarlyStopping(patience=options.get("patience", 5)))  # type: ignore[arg-type]
+    randomness.seed_everything(options.get("seed", 0))
     network = networks.for_data(
         options.get("network", "MLP"),
         data.input_shape,
@@ -57,7 +58,17 @@ def train(
         weight_decay=options.get("weight_decay"),
         max_grad_norm=options.get("max_grad_norm"),
     )
-    names = ["epochs", "batch_size", "max_steps", "max_time", "seed", "device", "precision", "threads", "compile"]
+    names = [
+        "epochs",
+        "batch_size",
+        "max_steps",
+        "max_time",
+        "seed",
+        "device",
+        "precision",
+        "threads",
+        "compile",
+    ]
     names += ["channels_last", "fast_dev_run"]
     return fit(
         network,
