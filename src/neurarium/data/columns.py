@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from neurarium.data.errors import DataError
+from neurarium.data.errors import DataError, show
 from neurarium.data.values import Series, is_numeric, numbers, texts
 
 TRUE = frozenset(["true", "t", "yes", "y"])
@@ -80,22 +80,20 @@ class Date:
         return [f"{self.name}.{part}" for part in parts]
 
     def read(self, series: Series) -> np.ndarray:
-        import pandas as pd
-
-        moments = pd.Series(self.moments(series))
-        clock = moments.dt.hour + moments.dt.minute / 60
-        # Days count from 1970 here: the standardization that follows moves the origin anyway.
-        days = (moments - pd.Timestamp(0)).dt.total_seconds() / 86400
-        date = moments.dt
-        parts: list[Any] = [
-            date.year,
-            date.month,
-            date.day,
-            date.weekday,
-            *[clock] * self.hours,
-            days,
+        moments = self.moments(series)
+        years, months, days = (moments.astype(f"datetime64[{unit}]") for unit in "YMD")
+        midnight = days.astype(np.int64)
+        # Running days count from 1970: the standardization that follows moves the origin anyway.
+        running = moments.astype(np.int64) / 86400
+        parts = [
+            years.astype(np.int64) + 1970,
+            months.astype(np.int64) % 12 + 1,
+            (days - months).astype(np.int64) + 1,
+            (midnight + 3) % 7,  # 1970-01-01 was a Thursday; Monday is 0
+            *[moments.astype(np.int64) % 86400 / 3600] * self.hours,
+            running,
         ]
-        return np.stack([part.to_numpy(dtype=np.float64, na_value=np.nan) for part in parts], 1)
+        return np.where(np.isnat(moments)[:, None], np.nan, np.stack(parts, 1))
 
     def moments(self, series: Series) -> np.ndarray:
         """The column as datetime64[s], NaT where missing; DataError at anything else."""
@@ -110,7 +108,7 @@ class Date:
         for row, (word, moment) in enumerate(zip(words, moments, strict=True)):
             if word is not None and np.isnat(moment):
                 raise DataError(
-                    f"column '{self.name}' holds dates written {self.format}, got '{word}' in "
+                    f"column '{self.name}' holds dates written {self.format}, got {show(word)} in "
                     f"row {row + 1}; correct it, leave it empty, or name the format: "
                     f"--types {self.name}=date:%d.%m.%Y"
                 )

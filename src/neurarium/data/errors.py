@@ -18,6 +18,12 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return f"there is {listing(options)}"
 
 
+def show(value: object) -> str:
+    """The value as Python writes it, cut if long."""
+    written = repr(value)
+    return written if len(written) <= 40 else f"{written[:36]} ...{written[-1]}"
+
+
 def listing(items: Iterable[object], most: int = 8) -> str:
     """'a, b, c and 5 more'."""
     words = [str(item) for item in items]

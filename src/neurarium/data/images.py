@@ -89,7 +89,7 @@ def _as_image(one: Any) -> Any:
     from PIL import Image
 
     if isinstance(one, Image.Image):
-        return one
+        return one.copy()  # it may be turned upright in place
     array = one.cpu().numpy() if isinstance(one, Tensor) else np.asarray(one)
     if array.dtype != np.uint8 or array.ndim not in (2, 3):
         raise DataError(

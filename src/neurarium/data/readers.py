@@ -120,7 +120,7 @@ def _find_delimiter(lines: str) -> str:
 
 
 def _split(path: Path, lines: str, delimiter: str) -> list[list[str]]:
-    reader = csv.reader(io.StringIO(lines, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(lines, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     try:
         for row in reader:

@@ -16,7 +16,7 @@ from neurarium.data.columns import (
     Numeric,
     date_formats,
 )
-from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.errors import DataError, listing, nearest, show
 from neurarium.data.values import DataFrame, Series, is_number, is_numeric, numbers, texts
 
 Types = Mapping[str, str] | str | None
@@ -170,7 +170,7 @@ def _as_numeric(name: str, unique: list[str], words: list[str], notes: list[str]
         return None
     notes.append(
         f"'{name}' holds numbers but for {stray} of {len(words)} cells "
-        f"({listing(map(repr, marks), 3)}), which count as missing (--types {name}=category)"
+        f"({listing(map(show, marks), 3)}), which count as missing (--types {name}=category)"
     )
     return Numeric(name, decimal, tuple(marks))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neurarium.data.data import Task
-from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.errors import DataError, listing, nearest, show
 from neurarium.data.values import DataFrame, Series, is_number, is_numeric, numbers, text, texts
 
 Label = bool | int | float | str
@@ -70,9 +70,10 @@ class Target:
         keys = [_key(value) for value in _typed(texts(series), type(self.labels[0]))]
         for row, key in enumerate(keys):
             if key not in code:
+                found, known = show(series.tolist()[row]), listing(map(show, self.labels))
                 raise DataError(
-                    f"target '{series.name}' is {series.tolist()[row]!r} in row {row + 1}, not one "
-                    f"of the classes trained on ({listing(self.labels)}); correct or remove it"
+                    f"target '{series.name}' is {found} in row {row + 1}, not one of the classes "
+                    f"trained on ({known}); correct or remove it"
                 )
         return np.array([code[key] for key in keys], dtype=np.int64)
 
@@ -134,8 +135,8 @@ def infer_target(
 def describe(target: Target) -> str:
     """'binary, 'y' has 2 classes: 'no', 'yes''."""
     if target.labels is None:
-        return f"{target.task} of {listing(map(repr, target.names))}"
-    classes = listing(map(repr, target.labels), 5)
+        return f"{target.task} of {listing(map(show, target.names))}"
+    classes = listing(map(show, target.labels), 5)
     return f"{target.task}, '{target.names[0]}' has {len(target.labels)} classes: {classes}"
 
 
@@ -145,7 +146,7 @@ def target_of(values: Sequence[Label], name: str = "target", task: str | None = 
     task = _check_task(task, name) or _infer_task(values, counts)
     if len(counts) < 2:
         raise DataError(
-            f"target '{name}' holds one value only ({values[0]!r}); there is nothing to learn, "
+            f"target '{name}' holds one value only ({show(values[0])}); there is nothing to learn, "
             "add rows of another class or name another --target"
         )
     if task == "multilabel":
@@ -157,7 +158,7 @@ def target_of(values: Sequence[Label], name: str = "target", task: str | None = 
         if isinstance(values[0], str):
             word = next(value for value in values if not is_number(str(value)))
             raise DataError(
-                f"regression needs numbers, but target '{name}' holds {word!r}; "
+                f"regression needs numbers, but target '{name}' holds {show(word)}; "
                 "correct the cells or use --task multiclass"
             )
         return Target((name,), "regression")
@@ -190,7 +191,7 @@ def _check_classes(counts: Counter[Label], name: str) -> None:
     if rows >= _MANY_ROWS and len(counts) > rows / 2:
         strays = [v for v in counts if isinstance(v, str) and not is_number(v)]
         numeric = len(strays) < len(counts) / 2
-        hint = f"all but {listing(map(repr, strays), 3)} are numbers: correct them" * numeric
+        hint = f"all but {listing(map(show, strays), 3)} are numbers: correct them" * numeric
         raise DataError(
             f"target '{name}' has {len(counts)} different values in {rows} rows, too many to be "
             f"classes; {hint or 'it looks like an id or free text, name another --target'}"
@@ -198,9 +199,9 @@ def _check_classes(counts: Counter[Label], name: str) -> None:
     alone = [value for value, count in counts.items() if count == 1]
     if alone:
         raise DataError(
-            f"class {alone[0]!r} of target '{name}' has a single row, which cannot both train and "
-            "test; add rows of it, remove it, or merge it into another class"
-            + (f" (so has {listing(map(repr, alone[1:]), 3)})" if len(alone) > 1 else "")
+            f"class {show(alone[0])} of target '{name}' has a single row, which cannot both train "
+            "and test; add rows of it, remove it, or merge it into another class"
+            + (f" (so has {listing(map(show, alone[1:]), 3)})" if len(alone) > 1 else "")
         )
 
 
@@ -214,7 +215,7 @@ def _infer_several(
         if any(isinstance(value, str) for value in values):
             raise DataError(
                 f"several targets must all be 0/1 or all be numbers, but '{name}' holds words "
-                f"({listing(map(repr, sorted(map(str, values))), 3)}); predict it alone"
+                f"({listing(map(show, sorted(map(str, values))), 3)}); predict it alone"
             )
     if _check_task(task, names[0]) not in (None, found):
         raise DataError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurarium.data.errors import DataError
+from neurarium.data.errors import DataError, show
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -90,6 +90,6 @@ def _read(word: str | None, decimal: str, column: Any, row: int) -> float:
         return number(word, decimal)
     except ValueError:
         raise DataError(
-            f"column '{column}' holds numbers, got '{word}' in row {row + 1}; "
+            f"column '{column}' holds numbers, got {show(word)} in row {row + 1}; "
             f"correct it, leave it empty, or train with --types {column}=category"
         ) from None
