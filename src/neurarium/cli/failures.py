@@ -1,9 +1,11 @@
 """Errors in the user's words: one sentence on standard error, and the exit code that fits."""
 
 import os
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
@@ -20,7 +22,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):  # a run that saved itself knows its own code
         return getattr(error, "exit_code", INTERRUPTED), _line(error) or "interrupted"
     if hasattr(error, "format_message"):  # the parser's own, of typer or of click
-        return USAGE, _usage(error.format_message())
+        return USAGE, _usage(error)
     if isinstance(error, ValueError):
         return USAGE, _line(error) + ("" if _is_ours(error) else "; --debug shows where")
     if isinstance(error, LookupError) and _is_ours(error):
@@ -48,9 +50,13 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _usage(message: str) -> str:
-    message = message.strip().removesuffix(".")
-    return f"{message[:1].lower()}{message[1:]} (neurarium --help lists all)"
+def _usage(error: Any) -> str:
+    """The parser's message in our form, with the verb whose help says more."""
+    message = error.format_message().strip()
+    message = re.sub(r" \(Possible options: (.*)\)$", r"; did you mean \1?", message)
+    message = re.sub(r"\. Did you mean '(.*)'\?$", r"; did you mean \1?", message)
+    verb = error.ctx.command_path if getattr(error, "ctx", None) else "neurarium"
+    return f"{message[:1].lower()}{message[1:].rstrip('.')} ({verb} --help lists all)"
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from neurarium.cli.failures import explain
 
@@ -25,7 +25,7 @@ class Output:
         self.stream = sys.stderr if as_json else sys.stdout
         self.log = Log()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Output":
         return self
 
     def __exit__(

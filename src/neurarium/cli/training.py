@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurarium.cli import folders
+from neurarium.cli.failures import explain
 from neurarium.cli.output import Output, as_json
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def train(
 def finish(run: "Run", output: Output, report: bool = True) -> None:
     """Judge the run on its test rows, write result and report, say where they are."""
     from neurarium.cli.figures import figures_of_split
+    from neurarium.training.checkpoints import write_text
 
     assert run.data is not None
     split = next(name for name in ("test", "val", "train") if getattr(run.data, name) is not None)
@@ -103,21 +105,21 @@ def finish(run: "Run", output: Output, report: bool = True) -> None:
     if run.directory is None:
         output.detail("nothing was saved: this was a trial of one batch")
     else:
-        _save(run, result, report)
-        _say_where(run.directory, output, report)
+        write_text(run.directory / folders.RESULT, as_json(result, indent=1) + "\n")
+        _say_where(run.directory, output, report and _write_report(run, output))
     output.result(result)
 
 
-def _save(run: "Run", result: Mapping[str, Any], report: bool) -> None:
-    from neurarium.training.checkpoints import write_text
+def _write_report(run: "Run", output: Output) -> bool:
+    """Write the page; what goes wrong there must not cost the trained network."""
+    from neurarium.report import write
 
-    assert run.directory is not None
-    if report:
-        from neurarium.report import write
-
+    try:
         write(run)
-    # Last: a folder with a result is that of a finished run.
-    write_text(run.directory / folders.RESULT, as_json(result, indent=1) + "\n")
+    except Exception as error:
+        output.say(f"no report: {explain(error)[1]}")
+        return False
+    return True
 
 
 def _say_where(folder: Path, output: Output, report: bool) -> None:
