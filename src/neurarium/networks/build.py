@@ -12,6 +12,7 @@ from neurarium.networks import _config, convnets, mlp, perceptron
 NETWORKS: dict[str, Any] = {
     name: getattr(part, name) for part in (convnets, mlp, perceptron) for name in part.__all__
 }
+_FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")
 
 
 def for_data(
@@ -63,7 +64,7 @@ def build(config: Mapping[str, Any]) -> nn.Module:
 
 def _takes(network: Any) -> str:
     fitted, plain = (inspect.signature(f).parameters for f in (network.for_data, network))
-    names = [name for name in (*fitted, *plain) if name not in ("input_shape", "arguments")]
+    names = [name for name in (*fitted, *plain) if name not in _FROM_DATA]
     return f"{network.__name__} takes {', '.join(dict.fromkeys(names))}"
 
 
