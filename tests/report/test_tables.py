@@ -12,6 +12,8 @@ def data():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"price": np.round(rng.normal(1000, 50, 200), 2)})
     frame.loc[::7, "price"] = np.nan
+    frame["heavy"] = np.exp(rng.normal(size=200) * 2)
+    frame.loc[[5, 6, 8, 10], "heavy"] = [1e3, 1e5, -1e5, 0]
     frame["city"] = rng.choice(["Oslo", "Rome"], 200)
     frame["day"] = pd.date_range("2021-02-03", periods=200).strftime("%Y-%m-%d")
     frame["member"] = rng.choice(["yes", "no"], 200)
@@ -33,10 +35,15 @@ def test_each_column_owns_its_numbers_its_indicator_and_its_code(data):
 def test_cells_are_those_of_the_users_table(data):
     frame, loaded = data
     known = columns(loaded.preprocessing, loaded.input_shape[0])
-    for row, number in enumerate(loaded.indices["test"]):
-        shown = {c.name: cells(loaded.preprocessing, c, loaded.test.tensors["input"][row])
+    for row, number in enumerate(loaded.indices["train"]):
+        shown = {c.name: cells(loaded.preprocessing, c, loaded.train.tensors["input"][row])
                  for c in known}  # fmt: skip
         raw = frame.iloc[number]
+        heavy = shown["heavy"]
+        if heavy.startswith(("above ", "below ")):
+            assert abs(float(heavy.split()[1])) < abs(raw["heavy"])
+        else:
+            assert float(heavy) == pytest.approx(raw["heavy"], rel=1e-3, abs=1e-5)
         assert shown["city"] == raw["city"]
         assert shown["day"] == raw["day"]
         assert shown["member"] == raw["member"]

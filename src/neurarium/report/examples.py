@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 
 import numpy as np
 import torch
@@ -152,7 +153,8 @@ def important_columns(facts: Facts, importance: Importance | None) -> Html | Non
         return None
     known = columns(facts.run.preprocessing, main.inputs.shape[1])
     order = np.argsort(-importance.mean, kind="stable")[:20]
-    largest = max(importance.mean.max(), 1e-12)
+    largest = max(float(importance.mean.max()), 1e-12)
+    digits = min(max(2 - math.floor(math.log10(largest)), 0), 6)  # three of the largest's
     unit = "mean absolute error" if facts.task == "regression" else "log loss"
     if facts.task == "regression" and len(facts.output_names) > 1:
         unit = "mean absolute error in standard deviations"
@@ -160,7 +162,8 @@ def important_columns(facts: Facts, importance: Importance | None) -> Html | Non
     for i in order:
         mean, std = importance.mean[i], importance.std[i]
         bar = element("i", style=f"width: {100 * max(mean, 0) / largest:.1f}%")
-        value = element("td", f"{mean:+.4f} ± {std:.4f}".replace("-", "−"), class_="number")
+        written = f"{mean:+.{digits}f} ± {std:.{digits}f}".replace("-", "−")
+        value = element("td", written, class_="number")
         rows.append([known[i].name, value, element("td", bar, class_="bar", aria_hidden="true")])
     of = f"{importance.rows:,}" + f" of {len(main):,}" * (importance.rows < len(main))
     words = (

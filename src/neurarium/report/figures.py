@@ -48,7 +48,7 @@ def draw(name: str, alt: str, caption: str, plot: Callable[["Axes"], None]) -> H
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=(3.5, 2.5), dpi=110)
         axes = figure.subplots()
-        figure.subplots_adjust(left=0.19, right=0.97, bottom=0.19, top=0.93)
+        figure.subplots_adjust(left=0.215, right=0.97, bottom=0.19, top=0.93)
         plot(axes)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True)
@@ -118,6 +118,10 @@ def _curve(title: str, epochs: Sequence[float], lines: Mapping[str, np.ndarray])
             marker = "o" if known.sum() < 3 else None
             x = np.asarray(epochs)[known]
             axes.plot(x, values[known], colors.get(name, BLUE), label=name, marker=marker, lw=1.6)
+        low, high = axes.get_ylim()
+        middle = (low + high) / 2
+        if high - low < 0.02 * abs(middle):  # a curve that hardly moves must not look as if it did
+            axes.set_ylim(middle - 0.01 * abs(middle), middle + 0.01 * abs(middle))
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -125,9 +125,9 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; padding-bottom: .35rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: left;
   vertical-align: top; }
-th[scope=row] { font-weight: 500; max-width: 22rem; overflow-wrap: anywhere; }
-td { max-width: 26rem; overflow-wrap: anywhere; }
-.number, .confusion td, .confusion th[scope=col] { text-align: right; overflow-wrap: normal; }
+th[scope=row] { font-weight: 500; max-width: 22rem; overflow-wrap: break-word; }
+td { max-width: 24rem; overflow-wrap: break-word; }
+.number, .confusion td, .confusion th[scope=col] { text-align: right; white-space: nowrap; }
 .confusion td, .confusion th { padding: .25rem .5rem; }
 .bar { min-width: 8rem; vertical-align: middle; }
 .bar i { display: block; height: .7rem; border-radius: .2rem; background: var(--blue); }

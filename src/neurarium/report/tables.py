@@ -27,17 +27,14 @@ def columns(preprocessing: Any, width: int) -> list[Column]:
     features = list(getattr(preprocessing, "features", ()))
     if len(features) != width:
         return [Column(f"input {i}", "numeric", (i,)) for i in range(width)]
-    owners = {f: (c.name, c.kind) for c in _known(preprocessing) for f in c.features}
+    owners: dict[str, tuple[str, str]] = {}
+    for column in getattr(preprocessing, "columns", ()):
+        own = (column.name, column.kind)
+        owners |= {f"{column.name} is missing": own} | dict.fromkeys(column.features, own)
     found: dict[tuple[str, str], list[int]] = {}
     for position, feature in enumerate(features):
-        plain = feature.removesuffix(" is missing")
-        owner = owners.get(feature) or owners.get(plain) or (feature, "numeric")
-        found.setdefault(owner, []).append(position)
+        found.setdefault(owners.get(feature, (feature, "numeric")), []).append(position)
     return [Column(name, kind, tuple(places)) for (name, kind), places in found.items()]
-
-
-def _known(preprocessing: Any) -> list[Any]:
-    return list(getattr(preprocessing, "columns", ()))
 
 
 def cells(preprocessing: Any, column: Column, row: Tensor) -> str:
@@ -45,23 +42,29 @@ def cells(preprocessing: Any, column: Column, row: Tensor) -> str:
     numeric, words = (getattr(preprocessing, name, []) for name in ("numeric", "words"))
     if not numeric and not words:
         return ", ".join(number(float(row[i])) for i in column.positions)
-    features = preprocessing.features
     if column.kind == "category":
         return _word(next(c for c in words if c.name == column.name), int(row[column.positions[0]]))
-    values = []
-    for i in column.positions:
-        if features[i].endswith(" is missing") and i >= len(preprocessing.mean):
-            if row[i] > 0.5:
-                return "missing"
-            continue
-        values.append(_restored(float(row[i]), preprocessing.mean[i], preprocessing.std[i]))
+    median, spread = preprocessing.median, preprocessing.spread
+    numbers = [i for i in column.positions if i < len(median)]
+    if any(row[i] > 0.5 for i in column.positions if i >= len(median)):
+        return "missing"
+    values = [_unbent(float(row[i]), float(median[i]), float(spread[i])) for i in numbers]
     return "yes" if values == ["1"] and column.kind == "boolean" else _joined(values, column.kind)
 
 
-def _restored(scaled: float, mean: float, std: float) -> str:
-    """The number before standardization; float32 holds seven digits, the last is rounding."""
-    digits = 6 - math.floor(math.log10(std)) if std > 0 else 6
-    return f"{round(scaled * std + mean, digits) + 0.0:.6g}"
+def _unbent(y: float, median: float, spread: float) -> str:
+    """The number x behind y = z / sqrt(1 + (z/3)^2), z = (x - median) / spread.
+
+    It has the digits that float32 left of it: fewer the farther out it lies.
+    """
+    room = 1 - (y / 3) ** 2
+    if room < 1e-5:
+        side = math.copysign(900, y)  # room is 1 / (1 + (z/3)^2), so |z| > 948
+        return f"{'above' if y > 0 else 'below'} {median + side * spread:.3g}"
+    x = median + spread * y / math.sqrt(room)
+    error = spread * 1.2e-7 * max(abs(y), 1e-3) * room**-1.5 + 1e-15 * abs(median)
+    digits = -math.ceil(math.log10(error)) if error > 0 else 12
+    return f"{round(x, digits) + 0.0:.6g}"
 
 
 def _joined(values: list[str], kind: str) -> str:
