@@ -22,7 +22,7 @@ BAD = {
     "target all missing": b"a,b,y\n" + b"1,2,\n3,4,NA\n" * 10,
     "duplicated names": b"a,a,y\n" + b"1,2,no\n3,4,yes\n" * 10,
     "ragged": b"a,b,y\n" + b"1,2,no\n3,4,yes,5\n" * 10,
-    "encoding": "a,b,y\n".encode() + "1,2,né\n3,4,yes\n".encode("cp1252") * 10,
+    "encoding": b"a,b,y\n" + "1,2,né\n3,4,yes\n".encode("cp1252") * 10,
     "infinity": b"a,b,y\n" + b"inf,2,no\n3,4,yes\n" * 10,
     "huge category count": b"a,b,y\n" + b"".join(b"1,2,w%d\n" % i for i in range(1000)),
     "three rows": b"a,b,y\n1,2,no\n3,4,yes\n5,6,no\n",

@@ -15,18 +15,27 @@ def test_a_name_cannot_leave_the_folder_of_runs(tmp_path):
         assert folder.parent == tmp_path / "runs" / "etc-x-y"
 
 
+def give_up(parent, file):
+    """End with a mistake after `file` was written."""
+
+    def run():
+        with folders.new_folder(parent, "t") as folder:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).touch()
+            raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        run()
+
+
 def test_a_mistake_before_training_removes_the_folder_and_those_above(tmp_path):
-    with pytest.raises(ValueError, match="wrong"), folders.new_folder(tmp_path / "runs", "t") as at:
-        (at / "config.yaml").write_text("x")
-        raise ValueError("wrong")
+    give_up(tmp_path / "runs", "config.yaml")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_with_checkpoints_is_never_removed(tmp_path):
-    with pytest.raises(ValueError, match="late"), folders.new_folder(tmp_path, "t") as folder:
-        (folder / "checkpoints" / "last").mkdir(parents=True)
-        raise ValueError("late")
-    assert folder.is_dir()
+    give_up(tmp_path / "runs", "checkpoints/last/meta.json")
+    assert len(list(tmp_path.rglob("meta.json"))) == 1
 
 
 def test_a_run_is_found_by_folder_by_name_and_by_the_folder_of_its_kind(tmp_path, monkeypatch):
@@ -37,5 +46,5 @@ def test_a_run_is_found_by_folder_by_name_and_by_the_folder_of_its_kind(tmp_path
     assert folders.find_run("runs/t/1").name == "1"
     assert folders.find_run("runs/t").name == "2"
     assert folders.find_run("t").name == "2"
-    with pytest.raises(LookupError, match="'u' is not the folder of a run.*runs of t"):
+    with pytest.raises(LookupError, match=r"'u' is not the folder of a run.*runs of t"):
         folders.find_run("u")

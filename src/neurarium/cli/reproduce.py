@@ -1,5 +1,6 @@
 """`neurarium reproduce`: published figures, measured again."""
 
+import difflib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -59,12 +60,13 @@ def _find(name: str) -> "Recipe":
         LookupError: if there is none; the message names the nearest.
     """
     from neurarium import zoo
-    from neurarium.data.errors import nearest
 
     recipes = {recipe.name: recipe for recipe in zoo.recipes()}
     key = name.replace("_", "-").lower()
     if key not in recipes:
-        raise LookupError(f"there is no recipe '{name}'; {nearest(key, recipes)}")
+        near = difflib.get_close_matches(key, recipes, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else "--list lists them"
+        raise LookupError(f"there is no recipe '{name}'; {hint}")
     return recipes[key]
 
 

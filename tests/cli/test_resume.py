@@ -1,0 +1,88 @@
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+WEIGHTS = "model/model.safetensors"
+LONG = ["fit", "digits", "--epochs=40", "--patience=100", "--quiet", "--no-report"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> bytes:
+    """The weights at the end of a run that nothing stopped."""
+    import jaxtyping
+
+    from neurarium.cli import main
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    parent = tmp_path_factory.mktemp("whole")
+    assert main([*LONG, "--directory", str(parent)]) == 0
+    jaxtyping.config.update("jaxtyping_disable", False)
+    (weights,) = parent.glob(f"*/*/{WEIGHTS}")
+    return weights.read_bytes()
+
+
+def stop(process, number: int, epochs: int = 3) -> Path:
+    """Send the signal once so many epochs are done; the folder of the run."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        for log in Path("runs").glob("*/*/metrics.jsonl"):
+            if len(log.read_text().splitlines()) >= epochs:
+                process.send_signal(number)
+                return log.parent
+        time.sleep(0.01)
+    raise AssertionError(f"the run did not get to epoch {epochs}: {process.communicate()}")
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interrupted_run_goes_on_to_the_same_weights(
+    name, code, shell, neurarium, uninterrupted
+):
+    process = shell(*LONG)
+    folder = stop(process, getattr(signal, name))
+    _, err = process.communicate()
+    assert process.returncode == code
+    assert err.count("\n") == 1
+    assert f"interrupted by {name}; saved" in err
+    assert f"neurarium resume {folder}" in err
+    assert not (folder / "result.json").exists()
+
+    result = neurarium("resume", folder, "--no-report")
+    assert result.code == 0
+    assert "going on after" in result.out
+    assert (folder / WEIGHTS).read_bytes() == uninterrupted
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(shell, neurarium, uninterrupted):
+    process = shell(*LONG)
+    folder = stop(process, signal.SIGKILL, epochs=0)
+    process.communicate()
+    for path in (folder / "checkpoints").rglob("meta.json"):
+        path.unlink()  # as if killed while the first was being written
+    result = neurarium("resume", "digits", "--no-report")
+    assert result.code == 0
+    assert "no checkpoint yet; starting over in the same way" in result.out
+    assert (folder / WEIGHTS).read_bytes() == uninterrupted
+
+
+def test_a_finished_run_says_so(neurarium):
+    assert neurarium("fit", "iris", "--epochs=1", "--quiet", "--no-report").code == 0
+    result = neurarium("resume", "iris", "--json")
+    assert result.code == 0
+    assert "is finished" in result.err
+    assert json.loads(result.out)["epochs"] == 1
+
+
+def test_a_run_whose_data_has_changed_is_not_resumed(neurarium, workplace):
+    lines = [f"{i % 9},{'yes' if i % 9 > 4 else 'no'}" for i in range(60)]
+    (workplace / "t.csv").write_text("\n".join(["a,y", *lines]))
+    assert neurarium("fit", "t.csv", "--epochs=1", "--quiet", "--no-report").code == 0
+    (folder,) = Path("runs/t").iterdir()
+    (folder / "result.json").unlink()
+    (workplace / "t.csv").write_text("\n".join(["a,y", *lines[3:]]))
+    result = neurarium("resume", "t")
+    assert result.code == 2
+    assert result.is_one_sentence
+    assert "is not what it was" in result.err
