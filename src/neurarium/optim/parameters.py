@@ -25,13 +25,15 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     A bias or scale that decays only shifts what the weights have to undo. Shared parameters come
     once; frozen ones not at all.
     """
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if not weight_decay:  # each group is a kernel launch of its own
+        return [{"params": trainable, "weight_decay": 0.0}]
     exempt: dict[int, Tensor] = {}
     for module in model.modules():
         whole = isinstance(module, (*_NORMALIZATIONS, nn.PReLU))
         for name, parameter in module.named_parameters(recurse=False):
             if whole or name == "bias" or name.startswith("bias_") or parameter.ndim < 2:
                 exempt[id(parameter)] = parameter
-    trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trainable if id(p) not in exempt], "weight_decay": weight_decay},
         {"params": [p for p in trainable if id(p) in exempt], "weight_decay": 0.0},
