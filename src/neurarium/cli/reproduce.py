@@ -43,9 +43,9 @@ def _list(output: Output) -> None:
 
     recipes = zoo.recipes()
     rows = [
-        [r.name, r.figure, _published(r.published), _minutes(r.minutes), r.source] for r in recipes
+        [r.name, _minutes(r.minutes), _published(r.published), r.figure, r.source] for r in recipes
     ]
-    output.columns(["recipe", "figure", "published", "takes", "source"], rows)
+    output.columns(["recipe", "takes", "published", "figure", "source"], rows)
     output.result({"recipes": [_facts(recipe) for recipe in recipes]})
 
 
@@ -92,6 +92,10 @@ def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
     output.say(f"  seconds    {result.seconds:.0f}")
     output.say(f"  kept       {path}")
     output.say()
+    if result.table:
+        means = [[what, _number(sum(v) / len(v))] for what, v in result.table.items()]
+        output.columns(["also measured", "mean"], means)
+        output.say()
     return result
 
 

@@ -13,6 +13,8 @@ from neurarium.cli import flags
 if TYPE_CHECKING:
     from neurarium.zoo import Technique
 
+_SOURCES, _RECIPES, _WIDE = 26, 24, 110  # widths of columns, and of terminals with room for all
+
 
 def zoo(
     pattern: Annotated[
@@ -27,12 +29,9 @@ def zoo(
 
         print(text([facts(technique) for technique in found]))
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    names = max(len(technique.name) for technique in found)
     for family, members in groupby(found, key=lambda technique: technique.family):
         typer.secho(family, bold=True)
-        for technique in members:
-            print(_row(technique, names, width))
+        _print(list(members))
         print()
     many = "technique" if len(found) == 1 else "techniques"
     print(f"{len(found)} {many}; neurarium show NAME tells all of one")
@@ -76,22 +75,39 @@ def facts(technique: "Technique") -> dict[str, object]:
     }
 
 
-def _row(technique: "Technique", names: int, width: int | None) -> str:
-    """One line: name, summary, who and when; cut to the terminal, whole where it is a file."""
-    recipe = f"  [{', '.join(technique.recipe)}]" if technique.recipe else ""
-    start = f"  {technique.name:{names}}  "
-    if width is None:
-        return f"{start}{technique.summary}  {technique.source}{recipe}"
-    who = _cut(brief(technique.source), max(width // 4, 16)) + recipe
-    room = max(width - len(start) - len(who) - 2, 12)
-    return f"{start}{_cut(technique.summary, room):{room}}  {who}"
+def _print(members: list["Technique"]) -> None:
+    """A line each: name, summary, who and when, recipes; cut to the terminal, whole in a file."""
+    names = max(len(technique.name) for technique in members)
+    if not sys.stdout.isatty():
+        for t in members:
+            print(f"  {t.name:{names}}  {t.summary}  {t.source}", *map("[{}]".format, t.recipe))
+        return
+    width = shutil.get_terminal_size().columns
+    recipes = _RECIPES if width >= _WIDE else 0
+    summaries = max(width - names - _SOURCES - recipes - 6, 20)
+    for t in members:
+        cells = [
+            f"{t.name:{names}}",
+            f"{_cut(t.summary, summaries):{summaries}}",
+            f"{_cut(brief(t.source), _SOURCES):{_SOURCES}}",
+            _cut(", ".join(t.recipe), recipes),
+        ]
+        print("  " + "  ".join(cells).rstrip())
 
 
 def brief(source: str) -> str:
-    """Who and when: 'Beaton & Tukey (1974)' of a full reference."""
-    found = re.match(r"(.*?\(\d{4}[a-z]?\))", source)
-    return found[1] if found else source
+    """Who and when: 'Lin et al. (2017)' of a full reference."""
+    found = re.match(r"(.*?) (\(\d{4}[a-z]?\))", source)
+    if found is None:
+        return source
+    authors = re.split(r", | & ", found[1])
+    who = f"{authors[0].removesuffix(' et al.')} et al." if len(authors) > 2 else found[1]
+    return f"{who} {found[2]}"
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1].rstrip(" ,.;:") + "…"
+    return (
+        text
+        if len(text) <= width
+        else text[: max(width - 1, 0)].rstrip(" ,.;:`") + "…" * (width > 0)
+    )
