@@ -187,7 +187,7 @@ def date_formats(words: list[str]) -> list[str]:
 
     if all(_ISO.match(word) for word in words):
         candidates = ["ISO8601"]
-    elif re.match(r"(\w+[-/. ]){2}", words[0]) and re.search(r"\d{4}", words[0]):
+    elif re.match(r"(\w+[-/., ]+){2}", words[0]) and re.search(r"\d{4}", words[0]):
         candidates = [day + time for day in (*_MONTHS, *_DAYS) for time in _TIMES]
     else:
         return []

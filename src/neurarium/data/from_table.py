@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from neurarium.data.columns import Column, Numeric
 from neurarium.data.data import Data
 from neurarium.data.errors import DataError, listing, nearest
 from neurarium.data.partition import partition
@@ -39,6 +40,7 @@ def from_table(
     if told := [one for one in names if one in parse_types(types)]:
         raise DataError(f"'{told[0]}' is the target: choose with --task, not --types")
     columns, column_notes = infer_columns(frame.drop(columns=names), types)
+    frame = frame.assign(**{c.name: c.read(frame[c.name])[:, 0] for c in _numeric(columns)})
     classes = goal.codes(frame) if goal.labels is not None else None
     rows, split_notes = partition(len(frame), classes, **split)
     preprocessing = TablePreprocessing.fit(frame.iloc[rows["train"]], columns, goal)
@@ -56,6 +58,11 @@ def from_table(
         notes=[*notes, *task_notes, *column_notes, *split_notes],
         indices={key: kept[index].tolist() for key, index in rows.items()},
     )
+
+
+def _numeric(columns: list[Column]) -> list[Numeric]:
+    """The columns whose text is parsed once for all, not again for each split."""
+    return [column for column in columns if isinstance(column, Numeric)]
 
 
 def find_targets(frame: DataFrame, target: Columns) -> tuple[list[str], list[str]]:

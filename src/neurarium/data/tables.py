@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neurarium.data import columns as kinds
+from neurarium.data.arrays import codes_of
 from neurarium.data.columns import Category, Column
 from neurarium.data.errors import DataError, listing, nearest
 from neurarium.data.targets import Target
@@ -99,10 +100,12 @@ class TablePreprocessing:
         Args:
             source: a DataFrame with the columns trained on, in any order and among any others;
                 a row as a mapping, or a list of those; or an array with exactly these columns.
+                Where the target is asked for, it is a column too, or the pair (rows, labels).
 
         Raises:
             DataError: if a column is absent or a cell cannot be read.
         """
+        source, labels = source if with_target and isinstance(source, tuple) else (source, None)
         frame = self._frame(source)
         needed = [column.name for column in self.columns]
         _require(frame, needed)
@@ -111,8 +114,12 @@ class TablePreprocessing:
         batch = {"input": torch.from_numpy(np.concatenate(parts, 1).astype(np.float32))}
         if with_target:
             assert self.target is not None
-            _require(frame, self.target.names)
-            batch["target"] = self.target.encode(self.target.codes(frame))
+            if labels is None:
+                _require(frame, self.target.names)
+                codes = self.target.codes(frame)
+            else:
+                codes = codes_of(labels, self.target)
+            batch["target"] = self.target.encode(codes)
         return batch
 
     def _scale(self, numbers: np.ndarray) -> np.ndarray:
