@@ -150,6 +150,15 @@ def test_intervals_equal_the_bootstrap_written_out(task):
         assert interval == pytest.approx((low, high), abs=0.25 * (high - low)), name
 
 
+def test_the_resampled_roc_area_is_the_weighted_one_with_half_for_ties():
+    rng = np.random.default_rng(0)
+    target, ranking = rng.integers(2, size=40), rng.integers(4, size=40).astype(float)
+    counts = rng.integers(1, 4, size=(3, 40)).astype(float)
+    expected = [sk.roc_auc_score(target, ranking, sample_weight=c) for c in counts]
+    area = metrics._area_under_resampled_curve(target, ranking)
+    assert area(counts) == pytest.approx(expected)
+
+
 def test_intervals_narrow_as_the_root_of_the_rows_and_repeat_with_their_seed():
     def width(n):
         low, high = metrics.intervals("multiclass", *logits(n, 3))["log_loss"]

@@ -207,6 +207,17 @@ def test_a_network_no_better_than_a_constant_is_not_praised(tmp_path):
     assert "do not show that the network is better" in page.text
 
 
+def test_a_smaller_error_is_the_better_one(tmp_path):
+    x = torch.linspace(-1, 1, 100)[:, None]
+    data = nr.Data((x, x), test=(x, x))
+    good, bad = nn.Linear(1, 1), nn.Linear(1, 1)
+    for model, slope in ((good, 1.1), (bad, -1.0)):
+        model.load_state_dict({"weight": torch.tensor([[slope]]), "bias": torch.zeros(1)})
+    for model, word in ((good, "better"), (bad, "worse")):
+        page = read(trained(data, model, epochs=1, lr=1e-9), tmp_path / "report.html")
+        assert f"The whole interval is {word} than the constant answer." in page.text
+
+
 def test_the_report_lies_in_the_run_folder_and_leaves_the_run_as_it_was(digits):
     digits.model.train()
     before = torch.random.get_rng_state()
