@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,35 @@ def test_a_reader_that_goes_away_ends_it_quietly():
     run = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert run.stdout.startswith("Activations")
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(("ours", "code", "verdict"), [(0.98, 0, ": holds"), (0.9, 1, "not hold")])
+def test_reproduce_sets_ours_beside_the_published_figure(
+    ours, code, verdict, neurarium, monkeypatch
+):
+    from neurarium import recipes
+
+    def run(name, seeds):
+        assert (name, seeds) == ("digits-mlp", 2)
+        return recipes.Reproduction(
+            name=name,
+            source="Someone (1990)",
+            figure="test accuracy",
+            published=0.975,
+            expect=(0.97, None),
+            values=[ours, ours],
+            mean=ours,
+            interval=(ours - 0.01, ours + 0.01),
+            holds=ours > 0.97,
+            seconds=1.0,
+            table={"linear": [0.5, 0.7]},
+        )
+
+    monkeypatch.setattr(recipes, "run", run)
+    result = neurarium("reproduce", "digits_mlp", "--seeds", "2")
+    assert result.code == code
+    for part in (f"{ours:.4g} (", "0.975", "Someone (1990)", verdict, "0.6"):
+        assert part in result.out
+    found = json.loads(neurarium("reproduce", "digits-mlp", "--seeds=2", "--json").out)
+    assert found["mean"] == ours
+    assert json.loads(Path("runs/recipes/digits-mlp.json").read_text()) == found

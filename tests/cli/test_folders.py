@@ -46,5 +46,8 @@ def test_a_run_is_found_by_folder_by_name_and_by_the_folder_of_its_kind(tmp_path
     assert folders.find_run("runs/t/1").name == "1"
     assert folders.find_run("runs/t").name == "2"
     assert folders.find_run("t").name == "2"
+    (tmp_path / "runs" / "t" / "1" / "result.json").touch()
+    assert folders.find_run("t").name == "1"
+    assert folders.find_run("t", finished=False).name == "2"
     with pytest.raises(LookupError, match=r"'u' is not the folder of a run.*runs of t"):
         folders.find_run("u")

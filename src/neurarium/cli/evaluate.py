@@ -41,6 +41,7 @@ def evaluate(
             reading = flags.given(locals(), "header delimiter encoding")
             rows = read_rows(loaded, source, reading).prepared(loaded, with_target=True)
             figures = figures_of_rows(loaded, rows, source)
+        output.say(f"run {folder}")
         figures.show(output)
         result = {"run": str(folder), "task": loaded.task, "rows": figures.rows}
         output.result({**result, "split": split if source is None else source, **figures.json()})

@@ -62,7 +62,7 @@ def fit(
     said = locals()
     reading, options = flags.given(said, _READING), flags.given(said, _TRAINING)
     command = _command(source, {**reading, **options})
-    with Output(as_json, quiet) as output:
+    with Output(as_json, quiet, verbose) as output:
         data = _load(source, reading, output)
         if fast_dev_run:
             _try(data, options, output)

@@ -44,8 +44,11 @@ def _reserve(parent: Path) -> Path:
             return folder
 
 
-def find_run(run: str | Path, parent: str | Path = "runs") -> Path:
+def find_run(run: str | Path, parent: str | Path = "runs", *, finished: bool = True) -> Path:
     """The folder of a run: as given, or the newest of those below it or below `runs/<name>`.
+
+    Args:
+        finished: whether, of several, a finished run is wanted or one to go on with.
 
     Raises:
         LookupError: if there is none.
@@ -53,9 +56,10 @@ def find_run(run: str | Path, parent: str | Path = "runs") -> Path:
     for place in (Path(run), Path(parent) / run):
         if (place / CONFIG).is_file():
             return place
-        runs = sorted(path.parent for path in place.glob(f"*/{CONFIG}"))
+        runs = [path.parent for path in place.glob(f"*/{CONFIG}")]
         if runs:
-            return max(runs, key=lambda folder: (folder.stat().st_ctime, folder.name))
+            fitting = [folder for folder in runs if (folder / RESULT).is_file() == finished]
+            return max(fitting or runs, key=lambda folder: (folder.stat().st_ctime, folder.name))
     raise LookupError(f"'{run}' is not the folder of a run: it has no {CONFIG}; {_known(parent)}")
 
 

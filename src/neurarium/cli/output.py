@@ -20,8 +20,8 @@ class Output:
     Used as a context it also logs the error that ends it.
     """
 
-    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
-        self.as_json, self.quiet = as_json, quiet
+    def __init__(self, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
         self.stream = sys.stderr if as_json else sys.stdout
         self.log = Log()
 
@@ -47,7 +47,7 @@ class Output:
     def say(self, line: str = "") -> None:
         """A line; on a terminal it breaks between words."""
         self.log.write(line + "\n")
-        print(self._wrapped(line), file=self.stream)
+        print(self._wrapped(line), file=self.stream, flush=True)
 
     def _wrapped(self, line: str) -> str:
         width = shutil.get_terminal_size().columns

@@ -20,7 +20,7 @@ def resume(
     """
     from neurarium.cli import folders
 
-    folder = folders.find_run(run)
+    folder = folders.find_run(run, finished=False)
     with Output(as_json, quiet) as output:
         finished = folder / folders.RESULT
         if finished.is_file():

@@ -100,6 +100,8 @@ def finish(run: "Run", output: Output, report: bool = True) -> None:
         "epochs": len(run.history),
         "test": figures.scores if split == "test" else {},
     }
+    if output.verbose:
+        _say_engine(run.config["engine"], output)
     output.say()
     figures.show(output)
     if run.directory is None:
@@ -108,6 +110,14 @@ def finish(run: "Run", output: Output, report: bool = True) -> None:
         write_text(run.directory / folders.RESULT, as_json(result, indent=1) + "\n")
         _say_where(run.directory, output, report and _write_report(run, output))
     output.result(result)
+
+
+def _say_engine(engine: Mapping[str, Any], output: Output) -> None:
+    """How it was computed, and why so."""
+    for name, reason in engine["reasons"].items():
+        value = {True: "yes", False: "no"}.get(engine[name], engine[name])
+        flag = name.replace("_", "-")
+        output.say(f"{name.replace('_', ' ')}: {value}, {reason} (--{flag} overrides)")
 
 
 def _write_report(run: "Run", output: Output) -> bool:
