@@ -75,10 +75,11 @@ def test_it_repeats_itself(data):
 def test_the_steepest_point_is_where_the_loss_falls_fastest_per_factor():
     from neurarium.training import LRFinder
 
-    lrs = [10.0**e for e in range(-5, 1)]
-    found = LRFinder(lrs, [1.0, 0.99, 0.8, 0.3, 0.25, 0.9])
+    lrs = [10.0**e for e in range(-15, 1)]
+    found = LRFinder(lrs, [0.1] + 9 * [1.0] + [1.0, 0.99, 0.8, 0.3, 0.25, 0.9])
+    assert found.suggestion == pytest.approx(1e-2)  # the lucky first batch is no minimum
+    found = LRFinder(lrs[10:], [1.0, 0.99, 0.8, 0.3, 0.25, 0.9])
     assert found.steepest == pytest.approx(1e-3)
-    assert found.suggestion == pytest.approx(1e-2)
 
 
 def test_an_empty_range_is_refused(data, network):
@@ -97,3 +98,15 @@ def test_digits_train_well_at_the_suggestion():
     rule = Backprop("sgd:momentum=0.9", lr=found.suggestion, schedule="one_cycle")
     run = fit(model, data, rule=rule, epochs=30, verbose=False)
     assert run.evaluate("val")["accuracy"] > 0.9  # the last writers of this set are the hard ones
+
+
+def test_the_suggestion_is_sane_on_a_small_noisy_table():
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True)
+    data = Data(((x / x.std(0))[:280], ((y - y.mean()) / y.std())[:280, None]))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 1))
+        found = lr_find(model, data, supervised("mse"), Backprop(), seed=seed)
+        assert 1e-4 < found.suggestion < 0.1

@@ -21,6 +21,9 @@ from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run, write_config
 from neurarium.training.trainer import Metric, Trainer
 
+# Where Adam's useful rates lie; a wider sweep spends most of its steps outside.
+_ADAM_RATES = (1e-5, 1.0)
+
 _LOSSES: dict[str, Callable[..., Tensor]] = {
     "binary": losses.cross_entropy,
     "multiclass": losses.cross_entropy,
@@ -120,9 +123,15 @@ def fit(
         data = _first_batches(data, overfit_batches, batch_size)
     if rule is None:
         if lr is None and not fast_dev_run:
-            trial = Backprop()
             found = lr_find(
-                model, data, objective, trial, batch_size=batch_size, engine=settings, seed=seed
+                model,
+                data,
+                objective,
+                Backprop(),
+                *_ADAM_RATES,
+                batch_size=batch_size,
+                engine=settings,
+                seed=seed,
             )
             lr = found.suggestion
         rule = Backprop(lr=lr, schedule="one_cycle")

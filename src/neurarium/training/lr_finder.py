@@ -33,7 +33,9 @@ class LRFinder:
     @property
     def suggestion(self) -> float:
         """A tenth of the rate at which the smoothed loss was least."""
-        return self.lrs[self.losses.index(min(self.losses))] / 10
+        # The first averages are of a few batches: the least of them is the luckiest batch.
+        skipped = min(10, len(self.losses) - 1)
+        return self.lrs[skipped + self.losses[skipped:].index(min(self.losses[skipped:]))] / 10
 
     @property
     def steepest(self) -> float:
