@@ -85,7 +85,7 @@ def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
     output.say()
     output.say(f"{recipe.figure}")
     output.say(f"  ours       {ours}")
-    output.say(f"  published  {_published(result.published)}   {recipe.source}")
+    output.say(f"  published  {_published(result.published)}   {result.source}")
     low_high = [_number(end) if end is not None else "…" for end in result.expect]
     verdict = "holds" if result.holds else "does not hold"
     output.say(f"  expected   {low_high[0]} to {low_high[1]}: {verdict}")
