@@ -273,6 +273,14 @@ def test_a_run_of_ones_own_class_needs_the_module_to_load(tmp_path, data, networ
     assert torch.equal(parameters(again.model), parameters(run.model))
 
 
+def test_a_network_with_a_function_inside_trains_and_saves(tmp_path, data):
+    from neurarium.networks import MLP
+
+    run = fit(MLP([4, 8, 3], torch.sin), data, epochs=1, directory=tmp_path, **QUIET)
+    again = Run.load(tmp_path, model=MLP([4, 8, 3], torch.sin))
+    assert torch.equal(parameters(again.model), parameters(run.model))
+
+
 def test_the_trainer_reads_on_two_screens():
     import inspect
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from neurarium import learning, losses, networks
+from neurarium import learning, losses
 from neurarium._names import resolve
 from neurarium.data import Data, Resident
 from neurarium.learning import Backprop, Rule
@@ -18,7 +18,7 @@ from neurarium.objectives import Objective, supervised
 from neurarium.training import checkpoints, engine, snapshot
 from neurarium.training.callbacks import Callback, Checkpoint, JSONLines, Progress
 from neurarium.training.lr_finder import lr_find
-from neurarium.training.run import Run, write_config
+from neurarium.training.run import Run, describe, write_config
 from neurarium.training.trainer import Metric, Trainer
 
 # Where Adam's useful rates lie; a wider sweep spends most of its steps outside.
@@ -265,11 +265,11 @@ def _configuration(trainer: Trainer, record: Mapping[str, Any] | None) -> dict[s
     from neurarium import __version__
 
     model = trainer.model
-    known = type(model).__name__ in networks.__all__
+    described = describe(model)
     return {
         **(record or {}),
         "data": trainer.data.describe(),
-        "network": networks.config(model) if known else {"class": type(model).__qualname__},
+        "network": described["network"] or {"class": described["class"]},
         "parameters": sum(p.numel() for p in model.parameters()),
         "objective": repr(trainer.objective),
         "rule": repr(trainer.rule),

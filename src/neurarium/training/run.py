@@ -188,19 +188,12 @@ class Run:
         directory.mkdir(parents=True, exist_ok=True)
         with checkpoints.new_directory(directory / "model") as path:
             checkpoints.save_weights(path / checkpoints.WEIGHTS, checkpoints.weights(self.model))
-            (path / "model.json").write_text(json.dumps(self._describe(), indent=1))
+            (path / "model.json").write_text(json.dumps(describe(self.model), indent=1))
             save_preprocessing(path, self.preprocessing, self.transform)
         write_config(directory, self.config)
         lines = [json.dumps(row) + "\n" for row in self.history.rows()]
         checkpoints.write_text(directory / "metrics.jsonl", "".join(lines))
         return directory
-
-    def _describe(self) -> dict[str, Any]:
-        known = type(self.model).__name__ in networks.__all__
-        return {
-            "network": networks.config(self.model) if known else None,
-            "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
-        }
 
     @classmethod
     def load(cls, directory: str | Path, model: nn.Module | None = None) -> "Run":
@@ -244,6 +237,15 @@ class Run:
     def __repr__(self) -> str:
         figures = {name: values[-1] for name, values in self.history.items() if values}
         return f"Run({type(self.model).__name__}, {len(self.history)} epochs, {figures})"
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The class, and for networks of our own what `networks.build` needs to make it anew."""
+    try:
+        network = networks.config(model)
+    except ValueError:  # the user's own class, or one with a function of theirs inside
+        network = None
+    return {"network": network, "class": f"{type(model).__module__}.{type(model).__qualname__}"}
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> None:
