@@ -111,6 +111,8 @@ def test_digits_are_images_whose_split_is_scikit_learns():
     assert p.decode(torch.eye(10)).tolist() == list(range(10))
     with pytest.raises(DataError, match=r"one row must have shape \(1, 8, 8\), got \(63,\)"):
         p.transform(x[:, :63])
+    with pytest.raises(DataError, match=r"whole numbers from 0 to 255 .* got 0.0 to 0.0627"):
+        p.transform(x / 255)
 
 
 @pytest.mark.parametrize("names", [("x", "y"), ("X", "y"), ("x_train", "y_train")])

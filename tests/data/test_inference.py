@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from neurarium.data import load, read_table
-from neurarium.data.columns import date_formats
+from neurarium.data.columns import Category, date_formats
 from neurarium.data.schema import infer_columns, parse_types
 
 N = 60
@@ -76,6 +76,10 @@ def test_a_useless_column_is_dropped_said_and_kept_on_demand(cells, reason: str)
     assert kinds("c=category", c=cells) == {"c": "category"}
 
 
+def test_the_note_on_a_dropped_number_keeps_it_a_number():
+    assert "dropped c: numbers the rows (--types c=numeric keeps it)" in notes(c=list(range(N)))
+
+
 def test_an_empty_cell_is_information_a_constant_is_not():
     assert kinds(c=[7, None] * 30) == {"c": "numeric"}
     assert kinds(c=["u", None] * 30) == {"c": "category"}
@@ -112,6 +116,28 @@ def test_rare_words_share_the_code_of_unseen_ones():
     data = load(frame, "y")
     assert not [word for word in data.preprocessing.words[0].known if word.startswith("rare")]
     assert data.preprocessing.categories == [399]  # 400 words - 3 displaced + 2 gone, and code 0
+
+
+@pytest.mark.parametrize(
+    ("words", "rows", "known"),
+    [
+        (list("abc"), 3, 3),  # one row each is enough among few words
+        ([f"w{i}" for i in range(50)], 50, 50),
+        ([f"w{i}" for i in range(51)], 51, 0),  # not among many
+        ([f"w{i}" for i in range(51)] * 2, 102, 51),
+        (["a"] * 9_980 + ["b"] * 11 + ["c"] * 9, 10_000, 2),  # 10 of 10,000 rows are
+        (["a"] * 99_980 + ["b"] * 11 + ["c"] * 9, 100_000, 2),  # and of any more
+    ],
+)
+def test_how_many_rows_a_word_needs_to_be_known(words: list, rows: int, known: int):
+    series = pd.Series(words)
+    assert len(series) == rows
+    assert len(Category("c").fit(series).known) == known
+
+
+def test_exactly_the_least_rows_are_enough():
+    series = pd.Series(["a"] * 9_990 + ["b"] * 10)
+    assert Category("c").fit(series).known == ("a", "b")
 
 
 def test_types_may_be_a_mapping_or_text():

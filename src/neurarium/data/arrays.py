@@ -88,7 +88,13 @@ def as_input(x: Any, shape: tuple[int, ...], dtype: str) -> Tensor:
         row = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise DataError(f"x holds NaN or infinity in row {row + 1}; replace or remove it")
     array = np.ascontiguousarray(array).reshape(len(array), *shape)
-    return torch.from_numpy(array.astype(dtype, copy=False))
+    cast = array.astype(dtype, copy=False)
+    if dtype == "uint8" and not np.array_equal(cast, array):
+        raise DataError(
+            f"x must hold whole numbers from 0 to 255 as in training, got {array.min()} to "
+            f"{array.max()}; multiply by 255 and round if it was scaled"
+        )
+    return torch.from_numpy(cast)
 
 
 def codes_of(y: Any, target: Target) -> np.ndarray:

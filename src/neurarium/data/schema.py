@@ -65,7 +65,7 @@ def infer_columns(frame: DataFrame, types: Types = None) -> tuple[list[Column], 
     if not columns:
         reasons = "; ".join(f"'{name}' {reason}" for name, reason in found.items())
         raise DataError(f"no column is left to learn from: {reasons}; --types NAME=KIND keeps one")
-    return columns, [*_summary(columns), *_drop_notes(found, told), *notes]
+    return columns, [*_summary(columns), *_drop_notes(frame, found, told), *notes]
 
 
 def parse_types(types: Types) -> dict[str, str]:
@@ -211,13 +211,16 @@ def _summary(columns: list[Column]) -> list[str]:
     return [f"columns: {'; '.join(parts)} (--types NAME=KIND overrides)"]
 
 
-def _drop_notes(found: dict[str, Column | Dropped], told: Mapping[str, str]) -> list[str]:
+def _drop_notes(
+    frame: DataFrame, found: dict[str, Column | Dropped], told: Mapping[str, str]
+) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for name, column in found.items():
         if isinstance(column, Dropped):
             reasons.setdefault(column, []).append(name)
     notes = []
     for reason, names in reasons.items():
-        keep = "" if names[0] in told else f" (--types {names[0]}=category keeps it)"
+        kind = "numeric" if is_numeric(frame[names[0]]) or "number" in reason else "category"
+        keep = "" if names[0] in told else f" (--types {names[0]}={kind} keeps it)"
         notes.append(f"dropped {listing(names)}: {reason}{keep}")
     return notes
