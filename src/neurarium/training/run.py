@@ -94,7 +94,8 @@ class Run:
             return self.data.split(split)
         if isinstance(split, Resident | Stream):
             return split
-        if self.preprocessing is not None and not isinstance(split, tuple):
+        prepared = isinstance(split, tuple) and isinstance(split[0], Tensor)
+        if self.preprocessing is not None and not prepared:
             return Resident(self.preprocessing.transform(split, with_target=True))
         return as_split(split)
 
