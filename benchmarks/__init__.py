@@ -1,0 +1,1 @@
+"""Speed and fault measurements; `python -m benchmarks --help` and `benchmarks/faults.py --help`."""

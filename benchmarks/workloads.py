@@ -1,0 +1,196 @@
+"""The problems: one model and data of one shape each, for all contenders alike.
+
+The data are random: the time of dense arithmetic does not depend on the values.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained, and for how long.
+
+    `units` stretches of `rows` samples are timed in each process. On equal terms everybody trains
+    in fp32 with the same fused Adam on resident data where that is possible; otherwise everybody
+    by its own defaults.
+    """
+
+    name: str
+    title: str
+    model: Callable[[], nn.Module]
+    keras_model: Callable[[], Any]
+    shape: tuple[int, ...]
+    rows: int
+    batch_size: int
+    units: int
+    threads: int
+    contenders: tuple[str, ...]
+    baseline: str
+    target: float  # what Neurarium's speed should at least be, the baseline's being 1
+    measure: str = "wall"  # or "cpu", which others on the machine disturb less
+    equal_terms: bool = False
+    epochs_per_unit: int | None = None  # a unit is a whole call of so many epochs, set-up included
+
+    def data(self) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(self.rows, *self.shape, generator=generator)
+        return x, torch.randint(10, (self.rows,), generator=generator)
+
+
+class _Digits(Workload):
+    def data(self) -> tuple[Tensor, Tensor]:
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        return torch.from_numpy(x / 16).float()[: self.rows], torch.from_numpy(y)[: self.rows]
+
+
+def _mlp(*sizes: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _lenet() -> nn.Module:
+    from neurarium.networks import LeNet5
+
+    return LeNet5(in_channels=3, image_size=32)
+
+
+def _resnet() -> nn.Module:
+    from neurarium.networks import ResNet
+
+    return ResNet(depth=20)
+
+
+def _keras_mlp(*sizes: int) -> Any:
+    from keras import Sequential, layers
+
+    hidden = [layers.Dense(width, activation="relu") for width in sizes[1:-1]]
+    return Sequential([layers.Input((sizes[0],)), *hidden, layers.Dense(sizes[-1])])
+
+
+def _keras_lenet() -> Any:
+    from keras import Sequential, layers
+
+    return Sequential(
+        [
+            layers.Input((32, 32, 3)),
+            layers.Conv2D(6, 5, padding="same", activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(120, activation="relu"),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+
+
+def _keras_resnet() -> Any:
+    from keras import Input, Model, layers, ops
+
+    def convolve(x: Any, width: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(width, 3, strides=stride, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization(epsilon=1e-5, momentum=0.9)(x)
+
+    inputs = Input((32, 32, 3))
+    x = layers.ReLU()(convolve(inputs, 16))
+    for width, stride in [(16, 1)] * 3 + [(32, 2)] + [(32, 1)] * 2 + [(64, 2)] + [(64, 1)] * 2:
+        shortcut = x
+        if stride == 2:  # the paper's option A: every second pixel, zeros for the new channels
+            shortcut = ops.pad(x[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [0, width // 2]])
+        y = convolve(layers.ReLU()(convolve(x, width, stride)), width)
+        x = layers.ReLU()(layers.Add()([shortcut, y]))
+    return Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+
+
+_PEERS = ("accelerate", "lightning", "keras", "skorch")
+_DEFAULTS = ("plain", "neurarium", *_PEERS)
+
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload(
+            name="step",
+            title="MLP 64-64-10, batch 32, on equal terms: CPU time of a step",
+            model=lambda: _mlp(64, 64, 10),
+            keras_model=lambda: _keras_mlp(64, 64, 10),
+            shape=(64,),
+            rows=12_800,
+            batch_size=32,
+            units=4,
+            threads=1,
+            contenders=("bare", "neurarium", *_PEERS),
+            baseline="bare",
+            measure="cpu",
+            target=1 / 1.15,
+            equal_terms=True,
+        ),
+        Workload(
+            name="mlp",
+            title="MLP 784-512-512-10, Adam, batch 128, 30,000 samples, own defaults",
+            model=lambda: _mlp(784, 512, 512, 10),
+            keras_model=lambda: _keras_mlp(784, 512, 512, 10),
+            shape=(784,),
+            rows=30_000,
+            batch_size=128,
+            units=2,
+            threads=2,
+            contenders=_DEFAULTS,
+            baseline="plain",
+            target=2.2,
+        ),
+        Workload(
+            name="lenet",
+            title="LeNet-5 on 32x32x3, Adam, batch 128, 2,560 samples, own defaults",
+            model=_lenet,
+            keras_model=_keras_lenet,
+            shape=(3, 32, 32),
+            rows=2_560,
+            batch_size=128,
+            units=4,
+            threads=2,
+            contenders=_DEFAULTS,
+            baseline="plain",
+            target=1.4,
+        ),
+        Workload(
+            name="resnet",
+            title="ResNet-20 on 32x32x3, Adam, batch 128, 1,280 samples, own defaults",
+            model=_resnet,
+            keras_model=_keras_resnet,
+            shape=(3, 32, 32),
+            rows=1_280,
+            batch_size=128,
+            units=1,
+            threads=2,
+            contenders=_DEFAULTS,
+            baseline="plain",
+            target=1.9,
+        ),
+        _Digits(
+            name="digits",
+            title="digits 64-100-10, Adam, batch 64, 20 epochs: the whole call",
+            model=lambda: _mlp(64, 100, 10),
+            keras_model=lambda: _keras_mlp(64, 100, 10),
+            shape=(64,),
+            rows=1_400,
+            batch_size=64,
+            units=5,
+            threads=2,
+            contenders=("sklearn", "neurarium", "plain"),
+            baseline="sklearn",
+            target=1 / 1.5,
+            epochs_per_unit=20,
+        ),
+    )
+}
