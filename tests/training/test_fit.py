@@ -273,6 +273,24 @@ def test_a_run_of_ones_own_class_needs_the_module_to_load(tmp_path, data, networ
     assert torch.equal(parameters(again.model), parameters(run.model))
 
 
+def test_a_file_alone_is_a_source_and_a_file_is_data_for_a_model(tmp_path):
+    x, y = make_data(120).train.tensors.values()
+    table = "a,b,c,d,kind\n" + "".join(
+        ",".join(f"{v:.4f}" for v in row) + f",{'xyz'[k]}\n"
+        for row, k in zip(x.tolist(), y.tolist(), strict=True)
+    )
+    (tmp_path / "t.csv").write_text(table)
+    chosen = fit(tmp_path / "t.csv", target="kind", verbose=False, seed=1)
+    assert chosen.evaluate("test")["accuracy"] > 0.7
+    assert set(chosen.predict([{"a": 1, "b": 0, "c": 0, "d": 0}])) <= set("xyz")
+    own = fit(make_network(), tmp_path / "t.csv", target="kind", seed=1, epochs=5, **QUIET)
+    assert own.data.fingerprint() == fit(
+        make_network(), str(tmp_path / "t.csv"), target="kind", seed=1, epochs=1, **QUIET
+    ).data.fingerprint()
+    with pytest.raises(TypeError, match="must be an nn.Module, got int"):
+        fit(3, tmp_path / "t.csv")
+
+
 def test_a_network_with_a_function_inside_trains_and_saves(tmp_path, data):
     from neurarium.networks import MLP
 

@@ -1,6 +1,7 @@
 """`fit`: any model, any data, any objective, any rule."""
 
 import datetime
+import inspect
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from neurarium import learning, losses
 from neurarium._names import resolve
-from neurarium.data import Data, Resident
+from neurarium.data import Data, Resident, load
 from neurarium.learning import Backprop, Rule
 from neurarium.metrics import accuracy, scores
 from neurarium.objectives import Objective, supervised
@@ -33,13 +34,14 @@ _LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def fit(
-    model: nn.Module,
-    data: Any,
+    model: nn.Module | str | Path | Any,
+    data: Any = None,
     objective: Objective | None = None,
     rule: Rule | str | None = None,
     *,
-    epochs: int = 20,
-    batch_size: int = 64,
+    target: Any = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
     lr: float | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -60,16 +62,19 @@ def fit(
     verbose: bool = True,
     record: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train a model and return the run.
+    """Train a model and return the run; or `fit("train.csv", target="y")`, which chooses all.
 
     Args:
-        model: any `nn.Module`; trained in place.
-        data: a `Data`, a pair (x, y), a Dataset, a DataLoader or an iterable of batches.
+        model: any `nn.Module`; trained in place. Or, without `data`, what `data.load` reads (a
+            name, a file, a folder, a DataFrame): network and settings are then chosen from it.
+        data: a `Data`, a pair (x, y), a Dataset, a DataLoader, an iterable of batches, or what
+            `data.load` reads.
         objective: what is good, `(model, batch) -> loss`; by default the task's usual loss.
         rule: how parameters move on a batch, or its name; by default `Backprop` with AdamW, a
             learning rate from a short range test (or `lr`) and the 1cycle schedule.
-        epochs: passes over the training split, unless `max_steps` or `max_time` ends it before.
-        batch_size: rows of a step, over all processes; a DataLoader has its own.
+        target: of a table that is loaded: the column to predict.
+        epochs: passes over the training split (20), unless `max_steps` or `max_time` ends it.
+        batch_size: rows of a step (64), over all processes; a DataLoader has its own.
         lr: learning rate of the default rule.
         seed: of the data order, of dropout and of anything else random; same seed, same bytes.
         device: "auto" takes an accelerator if there is one.
@@ -105,7 +110,12 @@ def fit(
         >>> run.evaluate("train")["accuracy"] > 0.9
         True
     """
+    if not isinstance(model, nn.Module):
+        return _fit_source(**locals())
+    if _is_source(data):
+        data = load(data, target, seed=seed)
     data = data if isinstance(data, Data) else Data(data)
+    epochs, batch_size = epochs or 20, batch_size or 64
     objective = objective or _default_objective(data)
     device = engine.find_device(device)
     example = {name: value.to(device) for name, value in data.example(batch_size).items()}
@@ -175,6 +185,26 @@ def fit(
     if directory is not None:
         run.save(directory)
     return run
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, str | Path) or hasattr(value, "iloc")
+
+
+def _fit_source(model: Any, data: Any, objective: Any, target: Any, seed: int, **rest: Any) -> Run:
+    """`fit` on a source alone: what differs from the defaults was said, the rest is chosen."""
+    from neurarium.training.automatic import fit_source  # which builds on this module
+
+    if not _is_source(model) or data is not None:
+        raise TypeError(
+            f"model must be an nn.Module, got {type(model).__name__}; without a model pass a name, "
+            "a file, a folder or a DataFrame alone"
+        )
+    if objective is not None:
+        raise TypeError("an objective needs a model of yours: fit(model, data, objective)")
+    defaults = inspect.signature(fit).parameters
+    said = {name: value for name, value in rest.items() if value is not defaults[name].default}
+    return fit_source(load(model, target, seed=seed), seed=seed, **said)
 
 
 def _default_objective(data: Data) -> Objective:
