@@ -1,0 +1,5 @@
+"""`python -m neurarium` is the command `neurarium`."""
+
+from neurarium.cli import main
+
+main()
