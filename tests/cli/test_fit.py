@@ -67,7 +67,7 @@ def test_a_verb_misspelt_names_the_nearest(neurarium):
 
 def test_fit_tells_what_it_inferred_and_found_and_where_it_is(neurarium, workplace):
     table(workplace / "t.csv")
-    code, out, err = neurarium("fit", "t.csv", "--target", "answer", "--epochs", "2")
+    code, out, err = neurarium("fit", "t.csv", "--target", "answer", "--network=MLP", "--epochs=2")
     assert code == 0
     assert "--task overrides" in out
     assert "accuracy" in out
@@ -85,7 +85,9 @@ def test_fit_tells_what_it_inferred_and_found_and_where_it_is(neurarium, workpla
 
 
 def test_json_is_the_last_line_and_the_only_one(neurarium):
-    code, out, err = neurarium("fit", "iris", "--epochs", "2", "--json", "--no-report")
+    code, out, err = neurarium(
+        "fit", "iris", "--network=MLP", "--epochs=2", "--json", "--no-report"
+    )
     (line,) = out.splitlines()
     result = json.loads(line)
     assert code == 0
@@ -100,7 +102,15 @@ def test_json_is_the_last_line_and_the_only_one(neurarium):
 
 def test_the_recorded_command_makes_the_same_network(neurarium, workplace):
     table(workplace / "t.csv")
-    words = ["t.csv", "--target=-1", "--epochs=2", "--lr=0.01", "--no-compile", "--quiet"]
+    words = [
+        "t.csv",
+        "--target=-1",
+        "--network=MLP",
+        "--epochs=2",
+        "--lr=0.01",
+        "--no-compile",
+        "--quiet",
+    ]
     assert neurarium("fit", *words).code == 0
     (first,) = Path("runs/t").iterdir()
     command = shlex.split(yaml.safe_load((first / "config.yaml").read_text())["command"])
@@ -112,14 +122,14 @@ def test_the_recorded_command_makes_the_same_network(neurarium, workplace):
 
 
 def test_a_trial_run_saves_nothing(neurarium, workplace):
-    code, out, _ = neurarium("fit", "iris", "--fast-dev-run")
+    code, out, _ = neurarium("fit", "iris", "--network=MLP", "--fast-dev-run")
     assert code == 0
     assert "nothing was saved" in out
     assert list(workplace.iterdir()) == []
 
 
 def test_a_loss_that_explodes_fails_with_the_step_and_keeps_the_folder(neurarium):
-    result = neurarium("fit", "diabetes", "--optimizer", "sgd", "--lr", "1e30", "--quiet")
+    result = neurarium("fit", "diabetes", "--optimizer", "sgd", "--lr=1e30", "--network=MLP", "-q")
     assert result.code == 1
     assert result.is_one_sentence
     assert "epoch" in result.err

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 WEIGHTS = "model/model.safetensors"
-LONG = ["fit", "digits", "--epochs=40", "--patience=100", "--quiet", "--no-report"]
+LONG = ["fit", "digits", "--network=MLP", "--epochs=40", "--patience=100", "--quiet"]
+LONG += ["--no-report"]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,9 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(shell, neurarium, 
 
 
 def test_a_finished_run_says_so(neurarium):
-    assert neurarium("fit", "iris", "--epochs=1", "--quiet", "--no-report").code == 0
+    assert (
+        neurarium("fit", "iris", "--network=MLP", "--epochs=1", "--quiet", "--no-report").code == 0
+    )
     result = neurarium("resume", "iris", "--json")
     assert result.code == 0
     assert "is finished" in result.err
@@ -78,7 +81,9 @@ def test_a_finished_run_says_so(neurarium):
 def test_a_run_whose_data_has_changed_is_not_resumed(neurarium, workplace):
     lines = [f"{i % 9},{'yes' if i % 9 > 4 else 'no'}" for i in range(60)]
     (workplace / "t.csv").write_text("\n".join(["a,y", *lines]))
-    assert neurarium("fit", "t.csv", "--epochs=1", "--quiet", "--no-report").code == 0
+    assert (
+        neurarium("fit", "t.csv", "--network=MLP", "--epochs=1", "--quiet", "--no-report").code == 0
+    )
     (folder,) = Path("runs/t").iterdir()
     (folder / "result.json").unlink()
     (workplace / "t.csv").write_text("\n".join(["a,y", *lines[3:]]))

@@ -27,7 +27,14 @@ def lines(rows: int = 90) -> list[str]:
 def trained(neurarium, workplace) -> str:
     """The name of a run on a table of mixed columns."""
     (workplace / "t.csv").write_text("\n".join(["size,colour,when,answer", *lines()]) + "\n")
-    words = ["t.csv", "--target=answer", "--epochs=3", "--quiet", "--no-report"]
+    words = [
+        "t.csv",
+        "--target=answer",
+        "--network=MLP:hidden=32",
+        "--epochs=3",
+        "--quiet",
+        "--no-report",
+    ]
     assert neurarium("fit", *words).code == 0
     return "t"
 
@@ -109,7 +116,7 @@ def test_data_that_has_changed_is_refused(neurarium, trained, workplace):
 def test_a_file_without_a_header_is_predicted_with_and_without_its_target(neurarium, workplace):
     data = [f"{i % 9},{i % 5}.5,{'yes' if i % 9 > 4 else 'no'}" for i in range(60)]
     (workplace / "t.csv").write_text("\n".join(data))
-    words = ["--target=-1", "--epochs=2", "--quiet", "--no-report"]
+    words = ["--target=-1", "--network=MLP:hidden=32", "--epochs=2", "--quiet", "--no-report"]
     assert neurarium("fit", "t.csv", *words).code == 0
     whole = neurarium("predict", "t", "t.csv").out
     (workplace / "new.csv").write_text("\n".join(line.rsplit(",", 1)[0] for line in data))
@@ -121,7 +128,12 @@ def test_arrays_and_named_sets_are_predicted_and_judged(neurarium, workplace):
     x = rng.normal(size=(80, 6)).astype(np.float32)
     np.savez(workplace / "a.npz", x=x, y=(x[:, 0] > 0).astype(int))
     np.save(workplace / "x.npy", x[:5])
-    assert neurarium("fit", "a.npz", "--epochs=2", "--quiet", "--no-report").code == 0
+    assert (
+        neurarium(
+            "fit", "a.npz", "--network=MLP:hidden=32", "--epochs=2", "--quiet", "--no-report"
+        ).code
+        == 0
+    )
     assert len(rows_of(neurarium("predict", "a", "x.npy").out)) == 5
     assert neurarium("evaluate", "a", "a.npz").code == 0
     result = neurarium("evaluate", "a", "x.npy")
@@ -130,7 +142,10 @@ def test_arrays_and_named_sets_are_predicted_and_judged(neurarium, workplace):
 
 
 def test_report_is_written_again(neurarium, workplace):
-    assert neurarium("fit", "digits", "--epochs=1", "--quiet", "--no-report").code == 0
+    assert (
+        neurarium("fit", "digits", "--network=MLP", "--epochs=1", "--quiet", "--no-report").code
+        == 0
+    )
     code, out, _ = neurarium("report", "digits")
     assert code == 0
     path = Path(out.split()[-1])

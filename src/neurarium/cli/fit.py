@@ -62,13 +62,16 @@ def fit(
     said = locals()
     reading, options = flags.given(said, _READING), flags.given(said, _TRAINING)
     command = _command(source, {**reading, **options})
+    if val_size or patience:  # small sets would otherwise be trained on these rows too
+        options["validate"] = True
     with Output(as_json, quiet, verbose) as output:
         data = _load(source, reading, output)
+        record = {"command": command, "options": options}
         if fast_dev_run:
-            _try(data, options, output)
+            _try(data, record, output)
         else:
             place = directory, name or data.name
-            _train(data, {"command": command, "options": options}, place, output, not no_report)
+            _train(data, record, place, output, not no_report)
 
 
 def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
@@ -80,10 +83,11 @@ def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
     return data
 
 
-def _try(data: Any, options: dict[str, Any], output: Output) -> None:
+def _try(data: Any, record: dict[str, Any], output: Output) -> None:
     from neurarium.cli.training import finish, train
 
-    finish(train(data, {"options": {**options, "fast_dev_run": True}}, None, output), output)
+    options = {**record["options"], "fast_dev_run": True}
+    finish(train(data, {**record, "options": options}, None, output), output)
 
 
 def _train(

@@ -47,7 +47,8 @@ def _go_on(folder: Path, output: Output, report: bool) -> None:
         resume = True
         output.say(f"going on after {meta['epoch']} epochs and {meta['step']} steps")
     record = {key: config[key] for key in ("command", "options")}
-    run = train(data, record, folder, output, resume)
+    choice = config.get("choice")
+    run = train(data, record, folder, output, choice=choice, resume=resume)
     finish(run, output, report)
 
 

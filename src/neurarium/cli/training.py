@@ -29,56 +29,30 @@ def train(
     record: Mapping[str, Any],
     folder: Path | None,
     output: Output,
+    *,
+    choice: Mapping[str, Any] | None = None,
     resume: bool = False,
 ) -> "Run":
     """Train with the defaults that fit the data, and the options that override them.
 
     Args:
         record: what `config.yaml` keeps of the command, enough to begin it again: `options`.
+        choice: the defaults that the run was begun with, to go on with the same.
+        resume: whether to go on from the folder's last checkpoint.
     """
-    from neurarium import networks, objectives
-    from neurarium.learning import Backprop
-    from neurarium.training import EarlyStopping, Progress, fit, randomness
+    from neurarium.training import Progress, automatic
+    from neurarium.training.automatic_choices import Choice
 
-    options = record["options"]
     # Always both, whatever is shown: a run resumes with the callbacks it was begun with.
     stream = io.StringIO() if output.quiet else sys.stderr
     callbacks = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
-    callbacks.append(EarlyStopping(patience=options.get("patience", 5)))  # type: ignore[arg-type]
-    randomness.seed_everything(options.get("seed", 0))
-    network = networks.for_data(
-        options.get("network", "MLP"),
-        data.input_shape,
-        data.outputs,
-        getattr(data.preprocessing, "categories", ()),
-    )
-    rule = options.get("rule") or Backprop(
-        options.get("optimizer", "adamw"),
-        options.get("lr", 1e-3),
-        options.get("schedule", "one_cycle"),
-        weight_decay=options.get("weight_decay"),
-        max_grad_norm=options.get("max_grad_norm"),
-    )
-    names = [
-        "epochs",
-        "batch_size",
-        "max_steps",
-        "max_time",
-        "seed",
-        "device",
-        "precision",
-        "threads",
-        "compile",
-    ]
-    names += ["channels_last", "fast_dev_run"]
-    return fit(
-        network,
+    return automatic.fit_source(
         data,
-        objectives.supervised(options["loss"]) if "loss" in options else None,
-        rule,
-        **{name: options[name] for name in names if name in options},
+        **record["options"],
         directory=folder,
         callbacks=callbacks,
+        tell=output.detail,
+        choice=None if choice is None else Choice(**choice),
         resume=resume,
         record=record,
     )
