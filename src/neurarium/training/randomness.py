@@ -25,7 +25,7 @@ def capture() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
-        "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
+        "python": [version, torch.from_numpy(np.array(words, dtype=np.int64)), gauss],
     }
 
 

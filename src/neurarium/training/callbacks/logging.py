@@ -45,7 +45,7 @@ class Progress(Callback):
         self.stream = cast(Any, stream or sys.stderr)
         self.terminal = self.stream.isatty()
         self.interval = (0.1 if self.terminal else 2.0) if interval is None else interval
-        self._shown = 0.0
+        self._shown, self._printed = 0.0, -1
         self._bar: Any = None
 
     def on_fit_start(self, trainer: "Trainer") -> None:
@@ -76,7 +76,7 @@ class Progress(Callback):
     def on_train_epoch_end(self, trainer: "Trainer") -> None:
         if self._bar is not None:
             self._draw(trainer)
-        elif time.monotonic() - self._shown >= self.interval:
+        elif time.monotonic() - self._shown >= self.interval or trainer.epoch == trainer.epochs:
             self._print(trainer)
 
     def _draw(self, trainer: "Trainer") -> None:
@@ -90,14 +90,14 @@ class Progress(Callback):
         )
 
     def _print(self, trainer: "Trainer") -> None:
-        self._shown = time.monotonic()
+        self._shown, self._printed = time.monotonic(), trainer.epoch
         print(f"epoch {trainer.epoch}/{trainer.epochs}  {figures(trainer)}", file=self.stream)
 
     def on_fit_end(self, trainer: "Trainer") -> None:
         if self._bar is not None:
             self._draw(trainer)
             self._bar.stop()
-        else:
+        elif self._printed != trainer.epoch:
             self._print(trainer)
         self.stream.flush()
 
