@@ -64,11 +64,10 @@ def _busy_seconds() -> float | None:
 def facts() -> dict[str, Any]:
     """Processor, cores, the instruction sets that matter here, and the load now."""
     cpuinfo = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    fields = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in cpuinfo.splitlines()
-        if ":" in line
-    )
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
     flags = fields.get("flags", "").split()
     return {
         "processor": fields.get("model name", platform.processor()),
