@@ -11,8 +11,9 @@ class History(dict[str, list[Any]]):
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one epoch's figures."""
-        for name in row.keys() - self.keys():
-            self[name] = [None] * len(self)
+        before = len(self)
+        for name in row:  # not a set of names: the order of the columns must not vary
+            self.setdefault(name, [None] * before)
         for name, values in self.items():
             values.append(row.get(name))
 
