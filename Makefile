@@ -55,7 +55,7 @@ lint: $(VENV)/.ready-dev ## check format, style, types and the direction of impo
 	$(BIN)/lint-imports
 
 bench: $(PEERS)/.ready ## time Neurarium against its peers, in an environment of their own
-	$(PEERS)/bin/python benchmarks $(ARGS)
+	$(PEERS)/bin/python -m benchmarks $(ARGS)
 
 faults: $(VENV)/.ready ## kill -9 a training 20 times; the resumed weights must be the same bytes
 	$(PY) benchmarks/faults.py --trials 20 $(ARGS)

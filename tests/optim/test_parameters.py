@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from neurarium.optim import get, param_groups
+from neurarium.optim.parameters import bare_step
 
 
 def test_only_weights_decay():
@@ -41,3 +42,42 @@ def test_arguments_follow_a_colon_and_unknown_names_list_the_nearest():
     assert optimizer.defaults["nesterov"]
     with pytest.raises(ValueError, match=r"unknown optimizer 'adamm'.*Adam"):
         get("adamm")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.AdamW(p, fused=True),
+        lambda p: torch.optim.Adam(p, amsgrad=True),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+        lambda p: torch.optim.RMSprop(p),
+        lambda p: torch.optim.Adagrad(p),
+    ],
+)
+def test_a_bare_step_is_the_step_to_the_last_bit(make):
+    def train(bare):
+        torch.manual_seed(0)
+        model = nn.Linear(5, 3)
+        optimizer = make(model.parameters())
+        step = bare_step(optimizer) if bare else optimizer.step
+        for _ in range(4):
+            optimizer.zero_grad()
+            model(torch.ones(2, 5)).square().sum().backward()
+            step()
+        return model.weight.detach()
+
+    assert torch.equal(train(True), train(False))
+
+
+def test_a_bare_step_tells_whoever_listens():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    step, told = bare_step(optimizer), []
+    step()
+    handle = optimizer.register_step_post_hook(lambda *_: told.append("post"))
+    step()
+    handle.remove()
+    step()
+    assert told == ["post"]
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    step()
+    scheduler.step()  # torch warns, which fails, if it saw no step before

@@ -94,6 +94,7 @@ class Backprop:
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._optimizer_step = optim.bare_step(self.optimizer)
         self._follow_schedule()
 
     def _build(self, model: nn.Module, own: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -137,7 +138,7 @@ class Backprop:
             outputs["grad_norm"] = clip_grad_norm_(self.trained, self.max_grad_norm)
         self.notify("on_before_optimizer_step")
         if self.scaler is None:
-            self.optimizer.step()
+            self._optimizer_step()
         else:
             self.scaler.step(self.optimizer)
             self.scaler.update()

@@ -22,9 +22,9 @@ PRECISIONS = {
     "16": "16-mixed", "fp16": "16-mixed", "16-mixed": "16-mixed",
 }  # fmt: skip
 
-# Measured on 2 cores with AMX: below about 0.05 GFLOP a step, waking a second thread costs more
-# than it gives.
-_FLOPS_WORTH_THREADS = 5e7
+# Measured on 2 cores: below about 0.3 GFLOP a step, waking a second thread costs more than it
+# gives, and much more on a machine with other work to do.
+_FLOPS_WORTH_THREADS = 3e8
 # On a GPU a step this small is bound by kernel launches; casting only adds more of them.
 _FLOPS_WORTH_HALF_ON_GPU = 2e9
 _ROWS_WORTH_BF16, _PRODUCT_WORTH_BF16, _CHANNELS_WORTH_BF16 = 96, 10e6, 8
@@ -41,7 +41,7 @@ class LayerFacts:
     flops: float
 
     def pays_in_bf16(self) -> bool:
-        """Whether the layer is faster in bf16 on a CPU with AMX (casts included), as measured."""
+        """Whether a CPU with AMX or AVX-512 bf16 is faster in bf16, casts included, as measured."""
         if self.kind == "convolution":
             return self.outputs >= _CHANNELS_WORTH_BF16
         if self.kind == "recurrent":
@@ -220,12 +220,14 @@ def _facts_of(module: nn.Module, value: Tensor, output: Any) -> LayerFacts:
 
 
 def has_fast_bf16(device: str) -> bool:
-    """Whether bf16 products are faster than fp32 ones here: AMX on a CPU, native on a GPU."""
+    """Whether bf16 products are the faster ones: AMX or AVX-512 on a CPU, native on a GPU."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # The public query (mkldnn) also answers yes to hardware that only emulates bf16.
-    query = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device == "cpu" and query is not None and query()
+    if device != "cpu":
+        return False
+    # The public query (mkldnn's) also answers yes to hardware that only emulates bf16.
+    queries = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, query, bool)() for query in queries)
 
 
 @contextlib.contextmanager
