@@ -9,7 +9,14 @@ from neurarium.learning import Backprop
 from neurarium.networks import MLP, LeNet5, ResNet
 from neurarium.objectives import supervised
 from neurarium.training import Engine, fit
-from neurarium.training.engine import Facts, LayerFacts, decide, find_device, inspect
+from neurarium.training.engine import (
+    Facts,
+    LayerFacts,
+    decide,
+    find_device,
+    inspect,
+    yield_to_load,
+)
 
 
 def facts_of(model, *shape, device="cpu", fast_bf16=True, cores=2):
@@ -31,12 +38,13 @@ def test_flops_are_counted_by_hand():
     ("model", "shape", "expected"),
     [
         (lambda: MLP([64, 64, 10]), (32, 64), ("32-true", False, 1)),
-        (lambda: MLP([784, 512, 512, 10]), (128, 784), ("bf16-mixed", False, 2)),
+        (lambda: MLP([784, 512, 512, 10]), (128, 784), ("bf16-mixed", False, 1)),
+        (lambda: MLP([784, 2048, 2048, 10]), (256, 784), ("bf16-mixed", False, 2)),
         (lambda: MLP([784, 512, 512, 10]), (8, 784), ("32-true", False, 1)),
         (lambda: LeNet5(1, 10, 28), (128, 1, 28, 28), ("bf16-mixed", True, 2)),
         (lambda: ResNet(8), (32, 3, 32, 32), ("bf16-mixed", True, 2)),
     ],
-    ids=["small MLP", "wide MLP", "wide MLP, few rows", "LeNet", "ResNet"],
+    ids=["small MLP", "wide MLP", "wider MLP", "wide MLP, few rows", "LeNet", "ResNet"],
 )
 def test_the_policy_for_known_networks(model, shape, expected):
     engine = decide(facts_of(model(), *shape))
@@ -81,6 +89,31 @@ def test_looking_changes_neither_model_nor_random_state():
     assert torch.equal(state, torch.get_rng_state())
     assert model.training
     assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize(("contended", "threads"), [(1.1, 2), (3.0, 1)])
+def test_threads_yield_only_to_other_processes(contended, threads, monkeypatch):
+    from neurarium.training import engine as module
+
+    times = {1: 1.0, 2: contended}
+    monkeypatch.setattr(module, "_time", lambda e, m, o, b, n: times[n])
+    chosen = Engine(threads=2, reasons={"threads": "large steps"})
+    assert yield_to_load(chosen, nn.Linear(1, 1), supervised("mse"), {}).threads == threads
+    asked = Engine(threads=2)
+    assert yield_to_load(asked, nn.Linear(1, 1), supervised("mse"), {}) is asked
+
+
+def test_timing_changes_neither_model_nor_random_state():
+    model = make_network()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    batch = dict(make_data().train.tensors)
+    state = torch.get_rng_state()
+    chosen = Engine(threads=2, reasons={"threads": "large steps"})
+    yield_to_load(chosen, model, supervised("cross_entropy"), batch)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_threads_are_given_back():

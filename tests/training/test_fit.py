@@ -284,10 +284,13 @@ def test_a_file_alone_is_a_source_and_a_file_is_data_for_a_model(tmp_path):
     assert chosen.evaluate("test")["accuracy"] > 0.7
     assert set(chosen.predict([{"a": 1, "b": 0, "c": 0, "d": 0}])) <= set("xyz")
     own = fit(make_network(), tmp_path / "t.csv", target="kind", seed=1, epochs=5, **QUIET)
-    assert own.data.fingerprint() == fit(
-        make_network(), str(tmp_path / "t.csv"), target="kind", seed=1, epochs=1, **QUIET
-    ).data.fingerprint()
-    with pytest.raises(TypeError, match="must be an nn.Module, got int"):
+    assert (
+        own.data.fingerprint()
+        == fit(
+            make_network(), str(tmp_path / "t.csv"), target="kind", seed=1, epochs=1, **QUIET
+        ).data.fingerprint()
+    )
+    with pytest.raises(TypeError, match=r"must be an nn\.Module, got int"):
         fit(3, tmp_path / "t.csv")
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from tests.training.conftest import make_data, make_network
 from torch import nn
 
 from neurarium.data import Data
 from neurarium.learning import Backprop, NonFiniteError
 from neurarium.networks import MLP, ResNet
 from neurarium.training import EMA, EarlyStopping, Run, fit
-from tests.training.conftest import make_data, make_network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -5,14 +5,17 @@ never of a clock: a run must choose the same, and so give the same bytes, each t
 """
 
 import contextlib
+import math
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from neurarium.data import Batch
+from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -22,12 +25,15 @@ PRECISIONS = {
     "16": "16-mixed", "fp16": "16-mixed", "16-mixed": "16-mixed",
 }  # fmt: skip
 
-# Measured on 2 cores: below about 0.3 GFLOP a step, waking a second thread costs more than it
-# gives, and much more on a machine with other work to do.
-_FLOPS_WORTH_THREADS = 3e8
+# Measured on 2 cores: below so many operations a step, waking a second thread costs more than it
+# gives. Convolutions share out a batch's images, products of matrices only their blocks.
+_FLOPS_WORTH_THREADS = {"convolution": 3e8, "other": 1e9}
+# Threads that wait for each other crawl when another process holds a core: leave them if one thread
+# alone is so many times as fast.
+_CONTENDED = 1.5
 # On a GPU a step this small is bound by kernel launches; casting only adds more of them.
 _FLOPS_WORTH_HALF_ON_GPU = 2e9
-_ROWS_WORTH_BF16, _PRODUCT_WORTH_BF16, _CHANNELS_WORTH_BF16 = 96, 10e6, 8
+_ROWS_WORTH_BF16, _PRODUCT_WORTH_BF16, _CHANNELS_WORTH_BF16 = 96, 10e6, 6
 
 
 @dataclass(frozen=True)
@@ -145,12 +151,45 @@ def decide(
         channels_last = convolutional
         reasons["channels_last"] = "convolutions" if convolutional else "no convolutions"
     if threads is None and facts.device == "cpu":
-        small = facts.flops < _FLOPS_WORTH_THREADS
+        small = facts.flops < _FLOPS_WORTH_THREADS["convolution" if convolutional else "other"]
         threads = 1 if small else facts.cores
         reasons["threads"] = f"{facts.flops / 1e9:.2g} GFLOP a step"
     if compile is None:
         reasons["compile"] = "off unless asked for: start-up rarely pays for itself"
     return Engine(facts.device, chosen, channels_last, threads, bool(compile), reasons)  # type: ignore[arg-type]
+
+
+def yield_to_load(engine: Engine, model: nn.Module, objective: Objective, batch: Batch) -> Engine:
+    """The same engine, on one thread if two timed evaluations show the cores taken by others.
+
+    Only where they are: on a machine at rest the choice depends on facts alone, and so do the
+    bytes of the weights. A resumed run keeps the threads it began with.
+    """
+    if engine.device != "cpu" or engine.threads in (None, 1) or "threads" not in engine.reasons:
+        return engine
+    alone, together = (_time(engine, model, objective, batch, n) for n in (1, engine.threads))
+    if together < _CONTENDED * alone:
+        return engine
+    why = f"other processes hold the cores: {together / alone:.1f} times slower on all"
+    return replace(engine, threads=1, reasons={**engine.reasons, "threads": why})
+
+
+def _time(
+    engine: Engine, model: nn.Module, objective: Objective, batch: Batch, threads: int | None
+) -> float:
+    """Seconds of the faster of two evaluations with their gradients, which change nothing."""
+    training, seconds = model.training, math.inf
+    with replace(engine, threads=threads).active(), preserved_randomness():
+        model.eval()  # lest normalizations count these batches
+        for _ in range(2):
+            start = time.perf_counter()
+            with engine.autocast():
+                loss = value_of(objective(model, batch))["loss"]
+            trained = [p for p in model.parameters() if p.requires_grad]
+            torch.autograd.grad(loss, trained, allow_unused=True)
+            seconds = min(seconds, time.perf_counter() - start)
+        model.train(training)
+    return seconds
 
 
 def _precision(facts: Facts) -> tuple[str, str]:

@@ -124,6 +124,9 @@ def fit(
     settings = engine.decide(
         facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
     )
+    settings.place(model)
+    if not resume:
+        settings = engine.yield_to_load(settings, model, objective, example)
     if isinstance(rule, str):
         rule = cast(Rule, resolve(rule, learning, "rule")())
     if fast_dev_run:

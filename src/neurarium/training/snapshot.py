@@ -1,5 +1,6 @@
 """A run in progress, to disk and back: everything that the next step depends on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "step": trainer.step,
         "batch": trainer.batch,
         "seed": trainer.seed,
+        "threads": trainer.engine.threads,
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
     }
     checkpoints.save(path, checkpoints.weights(trainer.model), state, meta)
@@ -55,6 +57,8 @@ def load(trainer: "Trainer", path: Path) -> None:
                 f"the checkpoint {path} was written with {what} {saved}, this run has {now}; "
                 "resume with the same"
             )
+    # Sums over threads round differently for each number of them.
+    trainer.engine = replace(trainer.engine, threads=meta["threads"])
     checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS)
     state: dict[str, Any] = checkpoints.load_state(path)
     trainer.emit("on_load_checkpoint", state)
