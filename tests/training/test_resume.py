@@ -114,6 +114,23 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path):
     assert checkpoints.load_state(tmp_path / "last") == {"step": 1}
 
 
+def test_what_says_that_a_checkpoint_is_whole_is_written_last_and_in_one_step(
+    tmp_path, monkeypatch
+):
+    seen = []
+
+    def spy(path, text):
+        seen.append({p.name: p.stat().st_size for p in path.parent.iterdir()})
+        write_text(path, text)
+
+    write_text = checkpoints.write_text
+    monkeypatch.setattr(checkpoints, "write_text", spy)
+    checkpoints.save(tmp_path / "last", {"w": torch.ones(2)}, {"step": 1}, {"step": 1})
+    assert len(seen) == 1
+    assert set(seen[0]) == {"model.safetensors", "state.pt"}
+    assert all(seen[0].values())
+
+
 def test_a_crash_between_the_renames_leaves_one_to_be_found(tmp_path):
     checkpoints.save(tmp_path / "last", {"w": torch.ones(2)}, {"step": 1}, {"step": 1})
     (tmp_path / "last").rename(tmp_path / "last.old")

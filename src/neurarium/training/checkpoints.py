@@ -41,14 +41,19 @@ def new_directory(path: Path) -> Iterator[Path]:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     yield fresh
-    for file in fresh.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+    _flush(fresh)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.replace(old)
     fresh.replace(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(directory: Path) -> None:
+    """Force the files' contents to the disk."""
+    for file in directory.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -83,8 +88,9 @@ def save(
     with new_directory(path) as directory:
         save_weights(directory / WEIGHTS, tensors)
         torch.save(dict(state), directory / STATE)
-        # Written last: a directory without it is not a checkpoint.
-        (directory / META).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        _flush(directory)
+        # Last, and in one step: a directory without it is not a checkpoint, one with it is whole.
+        write_text(directory / META, json.dumps(meta, indent=1))
 
 
 def load_state(path: Path) -> dict[str, Any]:
