@@ -31,7 +31,8 @@ _ENTRY = re.compile(r"^ {4}(\*{0,2}[\w.]+(?: \([^)]*\))?):\s", re.M)
 def main() -> None:
     shutil.rmtree(SITE, ignore_errors=True)
     shutil.copytree(DOCS, SITE, ignore=shutil.ignore_patterns("generated", "*.py", "__pycache__"))
-    write("index.md", (ROOT / "README.md").read_text().replace("](docs/", "]("))
+    readme = (ROOT / "README.md").read_text().replace("](docs/", "](")
+    write("index.md", re.sub(r"\]\(([A-Z]+)\.md\)", lambda m: f"]({m[1].lower()}.md)", readme))
     for name in ("CHANGELOG", "CONTRIBUTING"):
         write(f"{name.lower()}.md", (ROOT / f"{name}.md").read_text())
     catalogue = zoo.techniques()
@@ -127,7 +128,8 @@ def said(value: float | None) -> str:
 
 def bounds(expect: tuple[float | None, float | None] | None) -> str:
     low, high = expect or (None, None)
-    return " and ".join([f"≥ {low:g}"] * (low is not None) + [f"≤ {high:g}"] * (high is not None))
+    limits = ((sign, limit) for sign, limit in (("≥", low), ("≤", high)) if limit is not None)
+    return " and ".join(f"{sign} {limit:g}" for sign, limit in limits)
 
 
 # Docstring -> Markdown ---------------------------------------------------------------------------
