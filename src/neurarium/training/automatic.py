@@ -1,0 +1,247 @@
+"""What `neurarium fit SOURCE` does with no flag: all that is not said is chosen, and told."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium import losses, networks
+from neurarium._names import resolve
+from neurarium.data import Data, Resident, load
+from neurarium.learning import Backprop, Rule
+from neurarium.objectives import Objective, supervised
+from neurarium.training import engine, randomness
+from neurarium.training.automatic_choices import Choice, Facts, candidates, choose, comparison
+from neurarium.training.automatic_folds import cross_validate
+from neurarium.training.callbacks import Callback, EarlyStopping
+from neurarium.training.fit import _LOSSES, fit
+from neurarium.training.lr_finder import lr_find
+from neurarium.training.run import Run
+
+Loss = Callable[..., Tensor]
+
+_BACKPROP = ("lr", "weight_decay", "optimizer", "schedule")
+# One range test is a noisy measurement, and no network that is chosen here wants less or more.
+_LEAST_LR, _MOST_LR = 5e-3, 1e-2
+
+
+def fit_source(
+    data: Data,
+    *,
+    network: str | nn.Module | None = None,
+    loss: str | Loss | None = None,
+    penalties: Sequence[Loss] = (),
+    rule: Rule | str | None = None,
+    max_grad_norm: float | None = None,
+    validate: bool | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    callbacks: Sequence[Callback] = (),
+    choice: Choice | None = None,
+    tell: Callable[[str], object] | None = None,
+    record: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Run:
+    """Train on this data with everything chosen that is not said.
+
+    The network for a table is chosen by cross-validation on training rows. A small one is then
+    trained on every row that is not a test row; other data keep validation rows, and the weights
+    of the epoch that is best on them.
+
+    Args:
+        network: a network, or the name of one: "MLP:hidden=256x256".
+        validate: whether validation rows stay apart; by default those of a small table do not.
+        choice: an earlier run's, to make it again; what is said still overrides it.
+        tell: called with a line for each thing chosen, before the training.
+        options: `epochs`, `batch_size`, `lr`, `weight_decay`, `optimizer`, `schedule`, `patience`;
+            the rest goes to `training.fit`.
+    """
+    said = {f.name: options.pop(f.name) for f in fields(Choice) if f.name in options}
+    said = {name: value for name, value in said.items() if value is not None}
+    if network is not None:
+        said["network"] = network if isinstance(network, str) else type(network).__name__
+    device = engine.find_device(device)
+    if validate is None:
+        validate = not facts(data, device).small
+    if isinstance(data.val, Resident) and not validate:
+        data = without_validation(data)
+    known = facts(data, device)
+    judge = _loss(data, loss)
+    objective = supervised(judge, penalties)
+    if choice is None and _worth_comparing(known, said, judge, options):
+        choice = compare(data, judge, said, seed=seed, device=device)
+    choice = (choice or choose(known)).overridden(said)
+    choice = _stretched(choice, said, data, options.get("max_steps"))
+    model = network if isinstance(network, nn.Module) else _build(choice.network, data, seed)
+    if rule is None:
+        choice = _range_tested(choice, model, data, objective, seed, device)
+        rule = _backprop(choice, max_grad_norm)
+    for line in choice.lines():
+        (tell or str)(line)
+    return fit(
+        model,
+        data,
+        objective,
+        rule,
+        epochs=choice.epochs,
+        batch_size=choice.batch_size,
+        seed=seed,
+        device=device,
+        callbacks=_with_early_stopping(callbacks, data, choice),
+        record={**(record or {}), "choice": asdict(choice), "choices": choice.lines()},
+        **options,
+    )
+
+
+def facts(data: Data, device: str = "cpu") -> Facts:
+    """What is known of the rows that are not test rows."""
+    rows = len(data.train) if isinstance(data.train, Resident) else None
+    validation_rows = len(data.val) if isinstance(data.val, Resident) else 0
+    categories = getattr(data.preprocessing, "categories", None) or ()
+    return Facts(rows, data.input_shape, categories, validation_rows, device != "cpu")
+
+
+def compare(
+    data: Data, loss: Loss, said: Mapping[str, Any], *, seed: int = 0, device: str = "cpu"
+) -> Choice:
+    """The candidate with the least loss in cross-validation on the training rows.
+
+    Args:
+        loss: a function that takes `reduction="none"`.
+        said: what the user said of `lr`, `weight_decay`, `optimizer` and `schedule`, for all.
+    """
+    known = facts(data, device)
+    how = {name: value for name, value in said.items() if name in _BACKPROP}
+    plan = comparison(known)
+    sample = _sample(data, plan.rows, seed)
+    trials = candidates(facts(sample, device))
+    scores = {
+        name: cross_validate(
+            [_build(trial.network, data, seed + turn) for turn in range(plan.turns)],
+            sample,
+            loss,
+            _backprop(trial.overridden(how)),
+            parts=plan.parts,
+            epochs=trial.epochs,
+            batch_size=trial.batch_size,
+            seed=seed,
+            device=device,
+        )
+        for name, trial in trials.items()
+    }
+    best = min(scores, key=scores.__getitem__)
+    found = ", ".join(f"{name} {score:.3g}" for name, score in scores.items())
+    return candidates(known)[best].because(
+        network=f"the {best} one, by loss in cross-validation on {plan.rows:,} rows: {found}"
+    )
+
+
+def _sample(data: Data, rows: int, seed: int) -> Data:
+    """So many of the training rows, at random."""
+    assert isinstance(data.train, Resident)
+    if rows == len(data.train):
+        return data
+    chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:rows]
+    train = {name: value[chosen] for name, value in data.train.tensors.items()}
+    return Data(
+        train,
+        task=data.task,
+        classes=data.classes,
+        preprocessing=data.preprocessing,
+        transform=data.transform,
+    )
+
+
+def without_validation(data: Data) -> Data:
+    """The same data, its validation rows among those trained on."""
+    if data.source is not None:  # so that scaling and vocabularies are fitted on them too
+        return load(**{**data.source, "val_size": 0.0})
+    assert isinstance(data.train, Resident)
+    assert isinstance(data.val, Resident)
+    train, val = data.train.tensors, data.val.tensors
+    return Data(
+        {name: torch.cat([train[name], val[name]]) for name in train},
+        None,
+        data.test,
+        task=data.task,
+        classes=data.classes,
+        preprocessing=data.preprocessing,
+        transform=data.transform,
+        name=data.name,
+        notes=data.notes,
+    )
+
+
+def _worth_comparing(
+    known: Facts, said: Mapping[str, Any], loss: Loss, options: Mapping[str, Any]
+) -> bool:
+    """Whether networks can be cross-validated here, and have not been chosen otherwise."""
+    if known.image or known.rows is None or "network" in said or options.get("fast_dev_run"):
+        return False
+    return "reduction" in inspect.signature(loss).parameters  # which gives the loss of each row
+
+
+def _loss(data: Data, loss: str | Loss | None) -> Loss:
+    if loss is not None:
+        return resolve(loss, losses, "loss")
+    if data.task is None:
+        raise ValueError("the task of this data is unknown, so there is no usual loss; pass loss")
+    return _LOSSES[data.task]
+
+
+def _build(network: str, data: Data, seed: int) -> nn.Module:
+    with randomness.isolated():
+        torch.manual_seed(seed)
+        categories = facts(data).categories
+        return networks.for_data(network, data.input_shape, data.outputs, categories)
+
+
+def _backprop(choice: Choice, max_grad_norm: float | None = None) -> Backprop:
+    return Backprop(
+        choice.optimizer,
+        choice.lr,
+        choice.schedule,
+        weight_decay=choice.weight_decay,
+        max_grad_norm=max_grad_norm,
+    )
+
+
+def _stretched(
+    choice: Choice, said: Mapping[str, Any], data: Data, max_steps: int | None
+) -> Choice:
+    """As many epochs as the steps asked for take, where nothing was said of epochs."""
+    steps = data.train.steps(choice.batch_size)
+    if max_steps is None or steps is None or "epochs" in said:
+        return choice
+    return choice.overridden({"epochs": math.ceil(max_steps / steps)})
+
+
+def _range_tested(
+    choice: Choice, model: nn.Module, data: Data, objective: Objective, seed: int, device: str
+) -> Choice:
+    if choice.lr is not None:
+        return choice
+    example = {name: value.to(device) for name, value in data.example(choice.batch_size).items()}
+    model.to(device)
+    settings = engine.decide(engine.inspect(model, objective, example, device))
+    size = choice.batch_size
+    found = lr_find(
+        model, data, objective, _backprop(choice), batch_size=size, engine=settings, seed=seed
+    )
+    lr = found.suggestion
+    if "network" in choice.reasons:
+        lr = min(max(lr, _LEAST_LR), _MOST_LR)
+    return replace(choice, lr=lr).because(lr=f"by a range test of {len(found.lrs)} steps")
+
+
+def _with_early_stopping(
+    callbacks: Sequence[Callback], data: Data, choice: Choice
+) -> list[Callback]:
+    stops = any(isinstance(callback, EarlyStopping) for callback in callbacks)
+    if data.val is None or stops:
+        return list(callbacks)
+    return [*callbacks, EarlyStopping(patience=choice.patience)]

@@ -1,0 +1,164 @@
+"""What to train when nothing is said: chosen from plain facts of the training data."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+# Of fewer rows none are put aside to validate on: a fifth of them is much to lose and little to
+# judge by. For a table, cross-validation, which judges on every row, then chooses the network.
+_SMALL_TABLE, _SMALL_IMAGES = 10_000, 2_000
+# Cross-validation must end in seconds; 500 and 250 steps scored within 0.005 of these.
+_LEAST_STEPS = 350
+_BATCH_SIZES = ((1_000, 32), (5_000, 64), (30_000, 128))  # up to so many rows
+_WIDE, _NARROW = "MLP:hidden=256x256,dropout=0.1", "MLP:hidden=64,dropout=0.5"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a choice is made from.
+
+    Args:
+        rows: that are trained on; None for a stream of unknown length.
+        input_shape: of one row; (channels, height, width) is an image.
+        categories: cardinalities of a table's categorical columns.
+        accelerated: whether a GPU computes.
+    """
+
+    rows: int | None
+    input_shape: Sequence[int]
+    categories: Sequence[int] = ()
+    validation_rows: int = 0
+    accelerated: bool = False
+
+    @property
+    def about(self) -> int:
+        """Rows, or a guess where nobody knows."""
+        return 20_000 if self.rows is None else self.rows
+
+    @property
+    def image(self) -> bool:
+        """Whether convolutions apply."""
+        return len(self.input_shape) == 3 and min(self.input_shape[1:]) >= 8
+
+    @property
+    def small(self) -> bool:
+        """Whether there are too few rows to put some aside."""
+        most = _SMALL_IMAGES if self.image else _SMALL_TABLE
+        return self.about + self.validation_rows < most
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Everything that `fit` is told; `reasons` are those of what was chosen, not said."""
+
+    network: str
+    epochs: int
+    batch_size: int
+    lr: float | None = None  # None: a range test is to tell
+    weight_decay: float = 0.1
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    patience: int = 5
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def because(self, **reasons: str) -> "Choice":
+        """The same with these reasons besides."""
+        return replace(self, reasons={**self.reasons, **reasons})
+
+    def overridden(self, said: Mapping[str, Any]) -> "Choice":
+        """What was said in place of what was chosen; it needs no reason."""
+        reasons = {name: why for name, why in self.reasons.items() if name not in said}
+        return replace(self, reasons=reasons, **said)
+
+    def lines(self) -> list[str]:
+        """A line for each thing chosen: what, why, and the flag that overrides it."""
+        return [
+            f"{name.replace('_', ' ')}: {_shown(getattr(self, name))}, {self.reasons[name]} "
+            f"(--{name.replace('_', '-')} overrides)"
+            for name in (f.name for f in fields(self))
+            if name in self.reasons
+        ]
+
+
+def choose(facts: Facts) -> Choice:
+    """Network, batch size, length and regularization for data of this kind and size."""
+    network = _convolutional(facts) if facts.image else _NARROW if facts.small else _WIDE
+    kind = "images" if facts.image else "a table"
+    return _with_length(Choice(network, 0, 0), facts).because(
+        network=f"usual for {kind} of {facts.about:,} rows", weight_decay="mild"
+    )
+
+
+def candidates(facts: Facts) -> dict[str, Choice]:
+    """For a table, the simplest first; cross-validation is to pick one.
+
+    Whether it takes a straight line, a little curvature or a deep network, and how much shrinking
+    its noise asks for, cannot be told from counts of rows and columns. They were tuned on wine,
+    breast_cancer, diabetes, iris, linnerud, moons, XOR, Friedman's function, mixtures of Gaussians,
+    noisy lines and pure noise, up to 20,000 rows, and on tables made up like a census.
+    """
+    networks = {
+        "linear": Choice("Perceptron", 0, 0, lr=0.05, weight_decay=0.1),
+        "shrunk": Choice(_NARROW, 0, 0, lr=0.01, weight_decay=3.0),
+        "narrow": Choice(_NARROW, 0, 0, lr=0.01, weight_decay=1.0),
+        "deep": Choice("MLP:hidden=64x64,dropout=0.1", 0, 0, lr=0.005, weight_decay=1.0),
+        "calm": Choice(_WIDE, 0, 0, lr=0.01, weight_decay=1.0),
+        "wide": Choice(_WIDE, 0, 0, lr=0.01, weight_decay=0.3),
+    }
+    names = (
+        ["linear", "shrunk", "narrow", "deep"]
+        if facts.about < 2_000
+        else ["linear", "narrow", "calm", "wide"]
+    )
+    if facts.categories:  # a Perceptron cannot read them
+        names.remove("linear")
+    why = {name: "tuned with that network" for name in ("lr", "weight_decay")}
+    return {name: _with_length(networks[name], facts).because(**why) for name in names}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How candidates are compared: on how many rows, in how many parts, how many in turn."""
+
+    rows: int
+    parts: int
+    turns: int
+
+
+def comparison(facts: Facts) -> Comparison:
+    """All rows in turn judge where rows are few; where they are many, a part of a sample does."""
+    if facts.about < 2_000:
+        return Comparison(facts.about, 5, 5)
+    if facts.about < _SMALL_TABLE:
+        return Comparison(facts.about, 3, 3)
+    return Comparison(_SMALL_TABLE, 5, 1)
+
+
+def _convolutional(facts: Facts) -> str:
+    if facts.input_shape[0] == 1 and max(facts.input_shape[1:]) <= 64:
+        return "LeNet5:channels=16x32"
+    return "ResNet:depth=20" if facts.accelerated else "ResNet:depth=8"
+
+
+def _with_length(choice: Choice, facts: Facts) -> Choice:
+    """Hundreds of steps from few rows; from many, larger and quicker steps, and fewer passes."""
+    batch_size = next((size for up_to, size in _BATCH_SIZES if facts.about < up_to), 256)
+    steps = math.ceil(facts.about / batch_size)
+    passes = min(30, round(25 * (1_500 / facts.about) ** 0.4))
+    epochs = max(5, passes, math.ceil(_LEAST_STEPS / steps))
+    if facts.image:
+        epochs = max(3, min(epochs, _affordable(facts)))
+    return replace(choice, epochs=epochs, batch_size=batch_size).because(
+        epochs=f"{epochs * steps:,} steps", batch_size=f"for {facts.about:,} rows"
+    )
+
+
+def _affordable(facts: Facts) -> int:
+    """Passes over so many pixels for which a user would wait."""
+    pixels = facts.about * math.prod(facts.input_shape[1:])
+    return round((5e9 if facts.accelerated else 5e8) / pixels)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
