@@ -33,8 +33,9 @@ def explain(error: BaseException) -> tuple[int, str]:
         isinstance(error, RuntimeError) and _is_ours(error)
     ):
         return FAILED, _line(error)
-    if isinstance(error, ImportError) and error.name:
-        return FAILED, f"{_line(error)}; pip install {error.name.split('.')[0]}"
+    missing = (getattr(error, "name", None) or "").split(".")[0]
+    if isinstance(error, ImportError) and missing not in ("", "neurarium"):
+        return FAILED, f"{_line(error)}; pip install {missing}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FAILED, "out of memory; try a smaller --batch-size or --network"
     return FAILED, f"{type(error).__name__}: {_line(error)}; run again with --debug to see where"
