@@ -132,7 +132,7 @@ def comparison(facts: Facts) -> Comparison:
         return Comparison(facts.about, 5, 5)
     if facts.about < _SMALL_TABLE:
         return Comparison(facts.about, 3, 3)
-    return Comparison(_SMALL_TABLE, 5, 1)
+    return Comparison(8_000, 5, 1)
 
 
 def _convolutional(facts: Facts) -> str:
@@ -149,7 +149,9 @@ def _with_length(choice: Choice, facts: Facts) -> Choice:
     epochs = max(5, passes, math.ceil(_LEAST_STEPS / steps))
     if facts.image:
         epochs = max(3, min(epochs, _affordable(facts)))
-    return replace(choice, epochs=epochs, batch_size=batch_size).because(
+    # The schedule's high rates in mid-course look like a run that no longer improves.
+    patience = max(5, 3 * epochs // 4)
+    return replace(choice, epochs=epochs, batch_size=batch_size, patience=patience).because(
         epochs=f"{epochs * steps:,} steps", batch_size=f"for {facts.about:,} rows"
     )
 

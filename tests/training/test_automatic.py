@@ -1,0 +1,149 @@
+"""What is chosen where nothing is said: from facts, or by cross-validation; and it is told."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from neurarium import losses
+from neurarium.data import Data, load
+from neurarium.learning import Backprop
+from neurarium.networks import MLP, Perceptron
+from neurarium.training import automatic
+from neurarium.training.automatic_choices import Choice, Facts, candidates, choose
+from neurarium.training.automatic_folds import HeldOut, StackedMLP, cross_validate, folds
+
+
+def test_stacked_networks_are_the_networks_side_by_side():
+    torch.manual_seed(0)
+    members = [MLP([3, 8, 8, 2], categories=[4, 5]).eval() for _ in range(3)]
+    x = torch.cat([torch.randn(10, 3), torch.randint(0, 4, (10, 2)).float()], 1)
+    together = StackedMLP(members)(x)
+    apart = torch.stack([member(x) for member in members])
+    torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-6)
+
+
+def test_no_network_learns_from_its_own_fold():
+    model = StackedMLP([Perceptron(4, 3, transfer="identity") for _ in range(3)])
+    x, y = torch.randn(9, 4), torch.arange(9) % 3
+    fold = torch.arange(9) // 3
+    loss = HeldOut(losses.cross_entropy)(model, {"input": x, "target": y, "fold": fold})
+    output = model(x)
+    apart = sum(F.cross_entropy(output[k][fold != k], y[fold != k]) for k in range(3))
+    torch.testing.assert_close(loss, apart)
+
+
+def test_folds_share_out_rows_and_classes_evenly():
+    target = torch.arange(100) % 4
+    fold = folds(target, 5)
+    assert fold.bincount().tolist() == [20] * 5
+    for k in range(5):
+        assert target[fold == k].bincount().tolist() == [5] * 4
+    assert torch.equal(fold, folds(target, 5))
+    assert not torch.equal(fold, folds(target, 5, seed=1))
+
+
+def test_cross_validation_prefers_the_network_that_fits():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(200, 2, generator=generator)
+    data = Data((x, (x[:, 0] * x[:, 1] > 0).long()))  # no line separates these
+
+    def score(make):
+        torch.manual_seed(0)
+        members = [make() for _ in range(4)]
+        rule = Backprop(lr=0.02, schedule="one_cycle")
+        return cross_validate(
+            members, data, losses.cross_entropy, rule, parts=4, epochs=40, batch_size=20
+        )
+
+    curved = score(lambda: MLP([2, 32, 2]))
+    straight = score(lambda: Perceptron(2, 2, transfer="identity"))
+    assert curved < 0.4 < 0.6 < straight
+
+
+@pytest.mark.parametrize(
+    ("facts", "network"),
+    [
+        (Facts(60_000, (1, 28, 28)), "LeNet5"),
+        (Facts(50_000, (3, 32, 32)), "ResNet:depth=8"),
+        (Facts(50_000, (3, 32, 32), accelerated=True), "ResNet:depth=20"),
+        (Facts(300, (10,)), "MLP:hidden=64"),
+        (Facts(50_000, (10,)), "MLP:hidden=256x256"),
+        (Facts(None, (10,)), "MLP:hidden=256x256"),
+    ],
+)
+def test_the_kind_and_number_of_rows_choose_the_network(facts, network):
+    assert choose(facts).network.startswith(network)
+
+
+@pytest.mark.parametrize("rows", [3, 50, 1_000, 9_999, 30_000, 10**6, 10**8])
+@pytest.mark.parametrize("shape", [(5,), (1, 28, 28)])
+def test_a_choice_is_sane_for_any_number_of_rows(rows, shape):
+    choice = choose(Facts(rows, shape))
+    steps = choice.epochs * -(-rows // choice.batch_size)
+    assert choice.epochs >= 3
+    assert steps >= 300 or choice.epochs >= 300
+    assert 16 <= choice.batch_size <= 256
+    assert set(choice.reasons) >= {"network", "epochs", "batch_size"}
+
+
+def test_a_line_cannot_be_a_candidate_where_there_are_words():
+    assert "linear" in candidates(Facts(300, (5,)))
+    assert "linear" not in candidates(Facts(300, (5,), categories=[4]))
+
+
+def test_what_is_said_replaces_what_is_chosen_and_its_line():
+    choice = choose(Facts(300, (10,))).overridden({"epochs": 7})
+    assert choice.epochs == 7
+    assert not any(line.startswith("epochs") for line in choice.lines())
+    assert any("--batch-size overrides" in line for line in choice.lines())
+
+
+@pytest.fixture(scope="module")
+def wine():
+    lines: list[str] = []
+    return automatic.fit_source(load("wine"), tell=lines.append, verbose=False), lines
+
+
+def test_a_small_table_is_judged_well_and_every_choice_is_told_with_its_flag(wine):
+    run, lines = wine
+    assert run.evaluate("test")["accuracy"] > 0.95
+    assert run.config["choices"] == lines
+    told = {line.split(":")[0] for line in lines}
+    assert told == {"network", "epochs", "batch size", "lr", "weight decay"}
+    assert all(" overrides)" in line for line in lines)
+    assert "cross-validation" in next(line for line in lines if line.startswith("network"))
+
+
+def test_a_small_table_trains_on_all_rows_but_the_test_rows(wine):
+    run, _ = wine
+    assert run.data is not None
+    assert run.data.val is None
+    assert (len(run.data.train), len(run.data.test)) == (142, 36)
+    same = load("wine")
+    assert torch.equal(run.data.test.tensors["target"], same.test.tensors["target"])
+
+
+def test_validation_rows_stay_apart_if_asked_and_stop_the_run():
+    run = automatic.fit_source(load("wine"), validate=True, epochs=5, network="MLP:hidden=8",
+                               verbose=False)  # fmt: skip
+    assert "val_loss" in run.history
+    assert "EarlyStopping" in run.config["callbacks"]
+
+
+def test_an_earlier_choice_is_made_again_to_the_same_bytes(wine):
+    run, _ = wine
+    again = automatic.fit_source(load("wine"), choice=Choice(**run.config["choice"]), verbose=False)
+    for a, b in zip(run.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_overrides_reach_the_network_the_rule_and_the_loss():
+    run = automatic.fit_source(
+        load("wine"), network="MLP:hidden=4", optimizer="sgd:momentum=0.9", lr=0.05, epochs=2,
+        batch_size=16, loss="focal", weight_decay=0.0, schedule="cosine", verbose=False,
+    )  # fmt: skip
+    assert run.model.layers[0].out_features == 4
+    assert run.config["rule"] == "Backprop(SGD, lr=0.05, schedule=cosine)"
+    assert run.config["objective"] == "supervised(focal)"
+    assert (run.config["epochs"], run.config["batch_size"]) == (2, 16)
+    assert run.config["choices"] == []
