@@ -188,7 +188,7 @@ def _listing(names: list[str], most: int = 30) -> str:
 
 # What readers look for first, and the flags that change it; all settings follow in a fold.
 _CHOICES = {
-    "network.class": ("network", "--model"),
+    "network.class": ("network", "--network"),
     "objective": ("objective", "--loss"),
     "rule": ("learning rule", "--rule --optimizer --lr --schedule"),
     "epochs": ("epochs", "--epochs"),
@@ -212,7 +212,9 @@ def choices(facts: Facts) -> Html:
     rows = []
     for key, (label, flags) in _CHOICES.items():
         if flat.get(key) is not None:
-            reason = flat.get(f"engine.reasons.{key.removeprefix('engine.')}", "")
+            reason = flat.get(f"engine.reasons.{key.removeprefix('engine.')}") or flat.get(
+                f"choice.reasons.{key.removesuffix('.class')}", ""
+            )
             codes = join(*(element("code", flag) for flag in flags.split()), by=" ")
             rows.append([label, _value(flat[key]), codes, reason])
     model = facts.run.model
