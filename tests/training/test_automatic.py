@@ -9,7 +9,13 @@ from neurarium.data import Data, load
 from neurarium.learning import Backprop
 from neurarium.networks import MLP, Perceptron
 from neurarium.training import automatic
-from neurarium.training.automatic_choices import Choice, Facts, candidates, choose
+from neurarium.training.automatic_choices import (
+    Choice,
+    Facts,
+    candidates,
+    choose,
+    comparison,
+)
 from neurarium.training.automatic_folds import HeldOut, StackedMLP, cross_validate, folds
 
 
@@ -147,3 +153,42 @@ def test_overrides_reach_the_network_the_rule_and_the_loss():
     assert run.config["objective"] == "supervised(focal)"
     assert (run.config["epochs"], run.config["batch_size"]) == (2, 16)
     assert run.config["choices"] == []
+
+
+def test_few_rows_all_judge_in_turn_and_many_send_a_sample():
+    few, some, many = (comparison(Facts(rows, (5,))) for rows in (300, 5_000, 40_000))
+    assert (few.rows, few.parts, few.turns) == (300, 5, 5)
+    assert (some.rows, some.parts, some.turns) == (5_000, 3, 3)
+    assert many.rows < 40_000
+    assert many.turns == 1
+
+
+def test_a_sample_draws_no_row_twice_and_keeps_inputs_with_their_targets():
+    data = Data((torch.arange(50.0)[:, None], torch.arange(50.0)))
+    drawn = automatic._sample(data, 20, seed=0).train.tensors
+    assert len(drawn["target"].unique()) == 20
+    assert torch.equal(drawn["input"][:, 0], drawn["target"])
+
+
+def test_rows_of_validation_join_those_of_training_without_a_source_too():
+    x = torch.arange(12.0)[:, None]
+    data = Data((x[:6], x[:6]), (x[6:9], x[6:9]), (x[9:], x[9:]))
+    joined = automatic.without_validation(data)
+    assert joined.val is None
+    assert torch.equal(joined.train.tensors["input"], x[:9])
+    assert torch.equal(joined.test.tensors["input"], x[9:])
+
+
+def test_a_range_test_of_a_chosen_network_is_held_within_what_suits_it():
+    chosen = automatic.fit_source(load("digits"), max_steps=3, verbose=False).config["choice"]
+    assert 5e-3 <= chosen["lr"] <= 1e-2
+    assert chosen["epochs"] == 1  # as many as 3 steps take
+    assert "by a range test" in chosen["reasons"]["lr"]
+
+
+def test_a_diverging_candidate_loses():
+    data = Data((torch.randn(40, 2), torch.randn(40, 1)))
+    rule = Backprop("sgd", lr=1e30)
+    members = [Perceptron(2, 1, transfer="identity") for _ in range(2)]
+    options = {"parts": 2, "epochs": 5, "batch_size": 10}
+    assert cross_validate(members, data, losses.mse, rule, **options) == float("inf")
