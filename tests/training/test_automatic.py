@@ -8,7 +8,8 @@ from neurarium import losses
 from neurarium.data import Data, load
 from neurarium.learning import Backprop
 from neurarium.networks import MLP, Perceptron
-from neurarium.training import automatic
+from neurarium.objectives import supervised
+from neurarium.training import LRFinder, automatic
 from neurarium.training.automatic_choices import (
     Choice,
     Facts,
@@ -192,3 +193,46 @@ def test_a_diverging_candidate_loses():
     members = [Perceptron(2, 1, transfer="identity") for _ in range(2)]
     options = {"parts": 2, "epochs": 5, "batch_size": 10}
     assert cross_validate(members, data, losses.mse, rule, **options) == float("inf")
+
+
+def test_a_row_is_judged_by_the_network_that_has_not_seen_it():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 20, generator=generator), torch.arange(60) % 2  # nothing to learn
+    torch.manual_seed(0)
+    members = [MLP([20, 64, 2]) for _ in range(3)]
+    rule = Backprop(lr=0.02)
+    options = {"parts": 3, "epochs": 30, "batch_size": 20}
+    lost = cross_validate(members, Data((x, y)), losses.cross_entropy, rule, **options)
+    assert lost > 0.7  # a network that had learned the row by heart would lose nearly nothing
+
+
+def test_the_least_loss_wins(monkeypatch):
+    scores = iter([0.3, 0.1, 0.2, 0.4])
+    monkeypatch.setattr(automatic, "cross_validate", lambda *args, **kwargs: next(scores))
+    data = Data((torch.randn(50, 3), torch.arange(50) % 2))
+    best = automatic.compare(data, losses.cross_entropy, {})
+    assert best.weight_decay == 3.0
+    assert "shrunk" in best.reasons["network"]
+
+
+@pytest.mark.parametrize(("found", "taken"), [(1e-5, 5e-3), (7e-3, 7e-3), (1.0, 1e-2)])
+@pytest.mark.parametrize("said", [False, True])
+def test_a_range_test_is_held_in_bounds_for_networks_it_chose_itself(
+    monkeypatch, found, taken, said
+):
+    monkeypatch.setattr(automatic, "lr_find", lambda *args, **kwargs: LRFinder([found * 10], [0.0]))
+    data = Data((torch.randn(50, 3), torch.arange(50) % 2))
+    choice = choose(Facts(50, (3,))).overridden({"network": "Perceptron"} if said else {})
+    model, objective = Perceptron(3, 2, transfer="identity"), supervised("cross_entropy")
+    tested = automatic._range_tested(choice, model, data, objective, 0, "cpu")
+    assert tested.lr == pytest.approx(found if said else taken)
+
+
+def test_first_weights_depend_on_the_seed_alone():
+    data = Data((torch.randn(50, 3), torch.arange(50) % 2))
+    weights = []
+    for state, seed in ((1, 0), (2, 0), (2, 1)):
+        torch.manual_seed(state)
+        weights.append(automatic._build("MLP:hidden=4", data, seed).layers[0].weight)
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
