@@ -94,9 +94,10 @@ def candidates(facts: Facts) -> dict[str, Choice]:
     """For a table, the simplest first; cross-validation is to pick one.
 
     Whether it takes a straight line, a little curvature or a deep network, and how much shrinking
-    its noise asks for, cannot be told from counts of rows and columns. They were tuned on wine,
-    breast_cancer, diabetes, iris, linnerud, moons, XOR, Friedman's function, mixtures of Gaussians,
-    noisy lines and pure noise, up to 20,000 rows, and on tables made up like a census.
+    its noise asks for, cannot be told from counts of rows and columns. They were tuned by
+    the scores on wine, breast_cancer, diabetes, iris, linnerud, moons, XOR, Friedman's function,
+    mixtures of Gaussians, noisy lines, pure noise and tables made up like a census, so figures on
+    those flatter them. On ten splits the choice was 0.008 below the best linear model at worst.
     """
     networks = {
         "linear": Choice("Perceptron", 0, 0, lr=0.05, weight_decay=0.1),
