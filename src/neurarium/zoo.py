@@ -27,6 +27,7 @@ FAMILIES = {
     "initialization": "Initialization",
     "metrics": "Metrics",
     "data.scale": "Scaling",
+    "data.augment": "Augmentation",
     "layers": "Layers",
     "networks": "Networks",
     "objectives": "Objectives",
@@ -35,7 +36,17 @@ FAMILIES = {
     "learning": "Learning rules",
     "training.callbacks": "Callbacks",
     "training.lr_finder": "Learning-rate finder",
+    "training.noise_scale": "Gradient noise scale",
+    "training.diagnostics": "Diagnostics",
+    "training.landscape": "Loss landscapes",
+    "training.ntk": "Neural tangent kernel",
+    "training.distributed": "Distributed training",
+    "explain": "Explanation",
+    "study": "Studies",
 }
+
+# Folder of recipes -> its chapter, as typed after `neurarium reproduce --family`.
+CHAPTERS = {"neurons": "01", "objectives": "02", "training": "03", "convolution": "10"}
 
 # Public names that are tools around techniques and have no equation or paper of their own;
 # shell patterns over `module.name`.
@@ -119,11 +130,13 @@ class Recipe:
     """One reproduction: what `@recipe(...)` says of it, and the docstring of its function."""
 
     name: str  # as typed after `neurarium reproduce`: dashes, not underscores
+    family: str  # the folder it is in: "neurons"
     source: str
     figure: str
     published: float | None
     expect: tuple[float | None, float | None] | None
     minutes: float | None
+    needs: tuple[str, ...]  # files under NEURARIUM_DATA
     docstring: str
     code: str
     file: str
@@ -147,7 +160,7 @@ def techniques(root: Path | None = None) -> list[Technique]:
 
 
 def recipes(root: Path | None = None) -> list[Recipe]:
-    """Every function decorated with `@recipe(...)` below `root`/recipes, by file, then line."""
+    """Every function decorated with `@recipe(...)` below `root`/recipes, by chapter and file."""
     root = root or _ROOT
     found = []
     for path in sorted((root / "recipes").rglob("*.py")):
@@ -155,7 +168,7 @@ def recipes(root: Path | None = None) -> list[Recipe]:
         for node in file.tree.body:
             if isinstance(node, ast.FunctionDef) and (call := _recipe_call(node)):
                 found.append(_recipe(file, node, call))
-    return found
+    return sorted(found, key=lambda recipe: CHAPTERS.get(recipe.family, "99"))
 
 
 def find(pattern: str = "*", root: Path | None = None) -> list[Technique]:
@@ -248,11 +261,13 @@ def _recipe(file: File, node: ast.FunctionDef, call: ast.Call) -> Recipe:
         ) from error
     return Recipe(
         name=node.name.replace("_", "-"),
+        family=file.path.parent.name,
         source=said.get("source", ""),
         figure=said.get("figure", ""),
         published=said.get("published"),
         expect=said.get("expect"),
         minutes=said.get("minutes"),
+        needs=said.get("needs", ()),
         docstring=file.docstring(node),
         code=file.code(node),
         file=str(file.path.relative_to(file.root)),

@@ -133,3 +133,24 @@ def test_reproduce_sets_ours_beside_the_published_figure(
     found = json.loads(neurarium("reproduce", "digits-mlp", "--seeds=2", "--json").out)
     assert found["mean"] == ours
     assert json.loads(Path("runs/recipes/digits-mlp.json").read_text()) == found
+
+
+def test_reproduce_family_runs_every_recipe_of_the_chapters(neurarium, monkeypatch):
+    from neurarium import recipes
+
+    def run(name, seeds):
+        return recipes.Reproduction(
+            name=name, source="Someone (1990)", figure="test accuracy", published=None,
+            expect=(0.5, None), values=[0.25], mean=0.25, interval=None, holds=False, seconds=1.0,
+        )  # fmt: skip
+
+    monkeypatch.setattr(recipes, "run", run)
+    result = neurarium("reproduce", "--family", "02", "neurons", "--json")
+    assert result.code == 1
+    ran = [r["name"] for r in json.loads(result.out.splitlines()[-1])["recipes"]]
+    assert ran == [
+        r.name for f in ("objectives", "neurons") for r in zoo.recipes() if r.family == f
+    ]
+    unknown = neurarium("reproduce", "--family", "07")
+    assert unknown.code == 2
+    assert "01 (neurons)" in unknown.err

@@ -4,37 +4,17 @@ import pytest
 
 from neurarium import recipes, zoo
 
-# At least what each scaled-down run must reach, well above a network that learns nothing.
-QUICK = {
-    "activations-digits": (200, None),  # the full claim: no training goes into it
-    "digits-mlp": (0.93, None),
-    "mnist-lenet": (0.85, None),
-    "nielsen-mnist": (0.6, None),  # a dead output in one seed of three costs a tenth
-    "robust-line": (1.95, 2.05),  # the full claim
-}
-NEEDS = {"mnist-lenet": "mnist", "nielsen-mnist": "mnist"}
 NAMES = [recipe.name for recipe in zoo.recipes()]
 
 
-def test_every_recipe_is_exercised():
-    assert sorted(QUICK) == sorted(NAMES)
-
-
-@pytest.fixture
-def data_folder(monkeypatch, data_path):
-    def use(name):
-        monkeypatch.setenv("NEURARIUM_DATA", str(data_path(name).parent))
-
-    return use
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_recipe(name, data_folder, unchecked):
-    if name in NEEDS:
-        data_folder(NEEDS[name])
-    result = recipes.run(name, **recipes.find(name).quick)
-    low, high = QUICK[name]
-    assert result.mean >= low
+def test_recipe(name, monkeypatch, data_path, unchecked):
+    recipe = recipes.find(name)
+    for file in recipe.needs:
+        monkeypatch.setenv("NEURARIUM_DATA", str(data_path(file).parent))
+    result = recipes.run(name, **recipe.quick)
+    low, high = recipe.quick_expect
+    assert low is None or result.mean >= low
     assert high is None or result.mean <= high
     check = CHECKS.get(name)
     if check is not None:

@@ -308,3 +308,21 @@ def test_the_trainer_reads_on_two_screens():
     from neurarium.training import trainer
 
     assert len(inspect.getsource(trainer).splitlines()) < 300
+
+
+def test_augmentation_meets_training_batches_only_and_before_the_scaling():
+    x, y = torch.ones(40, 3), torch.zeros(40)
+    seen = []
+
+    class Doubled(nn.Module):  # a transform that remembers what it was given
+        def forward(self, x):
+            seen.append(float(x.mean()))
+            return x
+
+    data = Data(
+        (x, y), (x, y), transform=Doubled(), augment=lambda b: {**b, "input": b["input"] * 5}
+    )
+    seen.clear()
+    fit(nn.Linear(3, 1), data, epochs=1, batch_size=20, lr=1e-3, verbose=False)
+    # Two looks at an example (engine, record), two steps, one validation.
+    assert seen == [1.0, 1.0, 5.0, 5.0, 1.0]

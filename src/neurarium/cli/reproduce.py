@@ -1,6 +1,8 @@
 """`neurarium reproduce`: published figures, measured again."""
 
 import difflib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,10 @@ def reproduce(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Recipes; none: list them.")
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the recipes.")] = False,
+    family: Annotated[
+        bool,
+        typer.Option("--family", help="NAMEs are chapters (01 02 03) or their folders (neurons)."),
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs, with seeds 0 ... N-1.")] = 1,
     as_json: flags.Json = False,
 ) -> None:
@@ -29,8 +35,13 @@ def reproduce(
     if listing or not names:
         _list(output)
         return
-    found = [_find(name) for name in names]
+    if family:
+        found = [recipe for name in names for recipe in _find_family(name)]
+    else:
+        found = [_find(name) for name in names]
     results = [_run(recipe, seeds, output) for recipe in found]
+    if len(results) > 1:
+        _summarize(results, output)
     plain = [result.to_json() for result in results]
     if as_json:
         output.result(plain[0] if len(plain) == 1 else {"recipes": plain})
@@ -43,10 +54,28 @@ def _list(output: Output) -> None:
 
     recipes = zoo.recipes()
     rows = [
-        [r.name, _minutes(r.minutes), _published(r.published), r.figure, r.source] for r in recipes
+        [
+            zoo.CHAPTERS[r.family],
+            r.name,
+            _minutes(r.minutes),
+            ", ".join(r.needs),
+            _published(r.published),
+            _last(r.name),
+            r.figure,
+        ]
+        for r in recipes
     ]
-    output.columns(["recipe", "takes", "published", "figure", "source"], rows)
+    output.columns(["", "recipe", "takes", "needs", "published", "last", "figure"], rows)
     output.result({"recipes": [_facts(recipe) for recipe in recipes]})
+
+
+def _last(name: str) -> str:
+    """The figure that was measured here last."""
+    try:
+        found = json.loads(Path("runs", "recipes", f"{name}.json").read_text(encoding="utf-8"))
+        return _number(found["mean"])
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _facts(recipe: "Recipe") -> dict[str, Any]:
@@ -70,6 +99,36 @@ def _find(name: str) -> "Recipe":
     return recipes[key]
 
 
+def _find_family(name: str) -> "list[Recipe]":
+    """The recipes of a chapter, by its number or folder.
+
+    Raises:
+        LookupError: if there is none; the message lists them.
+    """
+    from neurarium import zoo
+
+    found = [r for r in zoo.recipes() if name.lower() in (r.family, zoo.CHAPTERS[r.family])]
+    if not found:
+        known = ", ".join(f"{number} ({folder})" for folder, number in zoo.CHAPTERS.items())
+        raise LookupError(f"there is no family '{name}'; choose from {known}")
+    return found
+
+
+def _summarize(results: "list[Reproduction]", output: Output) -> None:
+    rows = [
+        [
+            result.name,
+            _number(result.mean),
+            _published(result.published),
+            _range(result.expect),
+            "yes" if result.holds else "NO",
+            result.figure,
+        ]
+        for result in results
+    ]
+    output.columns(["recipe", "ours", "published", "expected", "holds", "figure"], rows)
+
+
 def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
     from neurarium import recipes
 
@@ -86,9 +145,8 @@ def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
     output.say(f"{recipe.figure}")
     output.say(f"  ours       {ours}")
     output.say(f"  published  {_published(result.published)}   {result.source}")
-    low_high = [_number(end) if end is not None else "…" for end in result.expect]
     verdict = "holds" if result.holds else "does not hold"
-    output.say(f"  expected   {low_high[0]} to {low_high[1]}: {verdict}")
+    output.say(f"  expected   {_range(result.expect)}: {verdict}")
     output.say(f"  seconds    {result.seconds:.0f}")
     output.say(f"  kept       {path}")
     output.say()
@@ -97,6 +155,10 @@ def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
         output.columns(["also measured", "mean"], means)
         output.say()
     return result
+
+
+def _range(expect: tuple[float | None, float | None]) -> str:
+    return " to ".join("…" if end is None else _number(end) for end in expect)
 
 
 def _number(value: float) -> str:

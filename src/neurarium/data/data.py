@@ -1,7 +1,7 @@
 """Data: three splits and what is known of them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from neurarium.data.splits import Resident, Split, as_split
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
+Augmentation = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 _HASHED_BYTES = 64 * 2**20
 
 
@@ -38,6 +39,8 @@ class Data:
         classes: name of each class, by its number.
         preprocessing: what made the tensors out of the user's rows, fitted on `train`.
         transform: module applied to `batch["input"]` on the device, e.g. `data.Standardize`.
+        augment: function of a training batch giving another, before `transform`, e.g.
+            `data.augment.Compose`; never applied when judging.
         notes: lines on what was inferred, each naming the flag that overrides it.
         source: how `data.load` can make the same splits again.
         indices: the row numbers of each split in the source.
@@ -53,6 +56,7 @@ class Data:
         classes: Sequence[str] | None = None,
         preprocessing: Preprocessing | None = None,
         transform: nn.Module | None = None,
+        augment: Augmentation | None = None,
         name: str = "data",
         notes: Sequence[str] = (),
         source: Mapping[str, Any] | None = None,
@@ -64,7 +68,7 @@ class Data:
         if task is not None and task not in get_args(Task):
             raise ValueError(f"task must be one of {', '.join(get_args(Task))}, got '{task}'")
         self.classes = None if classes is None else [str(c) for c in classes]
-        self.preprocessing, self.transform = preprocessing, transform
+        self.preprocessing, self.transform, self.augment = preprocessing, transform, augment
         self.name, self.notes, self.indices = name, list(notes), indices
         self.source = None if source is None else dict(source)
         self.task: Task | None = task or self._infer_task()
@@ -115,8 +119,10 @@ class Data:
             batch = next(iter(self.train.batches(rows)))
         return self.prepare(batch)
 
-    def prepare(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch with `transform` applied to its input."""
+    def prepare(self, batch: dict[str, Tensor], *, training: bool = False) -> dict[str, Tensor]:
+        """The batch with `transform` applied to its input, in training augmented before."""
+        if training and self.augment is not None:
+            batch = self.augment(batch)
         if self.transform is not None:
             batch["input"] = self.transform(batch["input"])
         return batch
@@ -148,6 +154,7 @@ class Data:
             "rows": rows,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
+            "augment": None if self.augment is None else repr(self.augment),
             "fingerprint": self.fingerprint(),
             "source": self.source,
         }

@@ -32,6 +32,8 @@ class Recipe:
     expect: tuple[float | None, float | None]
     minutes: float
     quick: Mapping[str, Any]
+    quick_expect: tuple[float | None, float | None]
+    needs: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -58,6 +60,8 @@ def recipe(
     minutes: float,
     published: float | None = None,
     quick: Mapping[str, Any] | None = None,
+    quick_expect: tuple[float | None, float | None] | None = None,
+    needs: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Figures]], Recipe]:
     """Declare a function `(seed=0, **scale)` to be a recipe; its docstring lists each departure.
 
@@ -71,10 +75,14 @@ def recipe(
         minutes: roughly how long one seed takes on two cores.
         published: the paper's figure, where there is one.
         quick: keyword arguments with which a test runs it in seconds.
+        quick_expect: range for such a quick run, where it cannot reach `expect`; well above what
+            a network that learns nothing gets.
+        needs: files under NEURARIUM_DATA, such as "mnist".
     """
 
     def declare(function: Callable[..., Figures]) -> Recipe:
-        return Recipe(function, source, figure, published, expect, minutes, dict(quick or {}))
+        scaled = dict(quick or {}), quick_expect or expect
+        return Recipe(function, source, figure, published, expect, minutes, *scaled, needs)
 
     return declare
 

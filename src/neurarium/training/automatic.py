@@ -153,6 +153,7 @@ def _sample(data: Data, rows: int, seed: int) -> Data:
         classes=data.classes,
         preprocessing=data.preprocessing,
         transform=data.transform,
+        augment=data.augment,
     )
 
 
@@ -171,6 +172,7 @@ def without_validation(data: Data) -> Data:
         classes=data.classes,
         preprocessing=data.preprocessing,
         transform=data.transform,
+        augment=data.augment,
         name=data.name,
         notes=data.notes,
     )

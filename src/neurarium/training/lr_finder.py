@@ -138,7 +138,7 @@ def _sweep(
         rule.set_lr(lr)
         moved = {name: value.to(engine.device) for name, value in batch.items()}
         try:
-            loss = float(rule.step(data.prepare(moved))["loss"])
+            loss = float(rule.step(data.prepare(moved, training=True))["loss"])
         except NonFiniteError:
             break
         total, weight = _SMOOTHING * total + loss, _SMOOTHING * weight + 1

@@ -216,16 +216,16 @@ class Trainer:
                 next(batches)
             randomness.restore(now)
         left = None if self.train_batches is None else self.train_batches - self.batch
-        return self._prepared(itertools.islice(batches, left), isinstance(self.train, Resident))
+        return self._prepared(itertools.islice(batches, left), self.train, training=True)
 
     def _prepared(
-        self, batches: Iterable[dict[str, Tensor]], on_device: bool
+        self, batches: Iterable[dict[str, Tensor]], split: Split, training: bool = False
     ) -> Iterator[dict[str, Tensor]]:
         for batch in batches:
-            if not on_device:
+            if not isinstance(split, Resident):  # which is there already
                 device = self.engine.device
                 batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-            yield self.data.prepare(batch)
+            yield self.data.prepare(batch, training=training)
 
     @torch.no_grad()
     def evaluate(self, split: Split, limit: int | None = None) -> dict[str, float]:
@@ -238,7 +238,7 @@ class Trainer:
         self.model.eval()
         batches = itertools.islice(split.batches(self.eval_batch_size), limit)
         try:
-            for batch in self._prepared(batches, isinstance(split, Resident)):
+            for batch in self._prepared(batches, split):
                 count = len(next(iter(batch.values())))
                 rows += count
                 with self.engine.autocast():

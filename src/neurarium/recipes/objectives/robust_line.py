@@ -1,4 +1,4 @@
-"""What a network is asked to make small."""
+"""A line through outliers under robust losses."""
 
 import copy
 from typing import Any

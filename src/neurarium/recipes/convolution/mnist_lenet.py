@@ -1,4 +1,4 @@
-"""Convolutional networks."""
+"""LeNet-5 on MNIST."""
 
 from neurarium.data import load
 from neurarium.learning import Backprop
@@ -14,6 +14,8 @@ from neurarium.training import fit
     expect=(0.992, None),
     minutes=2,
     quick={"max_steps": 60},
+    quick_expect=(0.85, None),
+    needs=("mnist",),
 )
 def mnist_lenet(seed: int = 0, epochs: int = 12, max_steps: int | None = None) -> float:
     """LeNet-5 on the 60,000 images as they are: the paper's figure without distortions.

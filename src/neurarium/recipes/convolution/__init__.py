@@ -1,0 +1,1 @@
+"""Family 10: convolutional networks."""

@@ -1,0 +1,1 @@
+"""Family 01: neurons and feed-forward networks."""

@@ -1,0 +1,1 @@
+"""Family 02: losses, penalties, regularization, augmentation."""

@@ -1,0 +1,1 @@
+"""Family 03: initialization, optimizers, schedules, normalization, distribution, landscapes."""
