@@ -16,6 +16,7 @@ import torch
 
 from neurarium import __version__, zoo
 from neurarium.data.errors import nearest
+from neurarium.study.statistics import interval
 from neurarium.training import checkpoints, randomness
 
 Figures = float | dict[str, float]
@@ -176,22 +177,6 @@ def run(name: str, seeds: int = 1, **overrides: Any) -> Reproduction:
         overrides=overrides,
         record=_record(),
     )
-
-
-def interval(values: list[float], confidence: float = 0.95) -> tuple[float, float] | None:
-    r"""Confidence interval of the mean; None for fewer than two values.
-
-    $$\bar x \pm t_{n-1,\,(1+p)/2}\, \frac{s}{\sqrt n}$$
-
-    Source: Student (1908), The probable error of a mean, Biometrika 6(1).
-    """
-    if len(values) < 2:
-        return None
-    from scipy.stats import t
-
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return mean - reach, mean + reach
 
 
 def _check(recipe: Recipe, overrides: Mapping[str, Any]) -> None:
