@@ -10,7 +10,17 @@ from neurarium.networks.build import (
     for_data as for_data,
 )
 from neurarium.networks.convnets import LeNet5, ResNet
+from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Perceptron
 
-__all__ = ["MLP", "LeNet5", "Perceptron", "ResNet"]
+__all__ = [
+    "MLP",
+    "LeNet5",
+    "Perceptron",
+    "ResNet",
+    "from_truth_table",
+    "gate",
+    "half_adder",
+    "ripple_adder",
+]
