@@ -1,21 +1,17 @@
-"""Initial weights: `init_(model, "kaiming")`, or the schemes on single tensors, in place."""
+"""Schemes that fill one tensor at random, in place, given only its shape."""
 
-import functools
 import math
-import sys
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurarium import _names, activations
+from neurarium import activations
 
 __all__ = [
     "constant_",
     "gain",
-    "init_",
     "kaiming_",
     "lecun_",
     "nielsen_",
@@ -26,34 +22,6 @@ __all__ = [
 ]
 
 Distribution = Literal["normal", "uniform"]
-
-
-def init_(
-    model: nn.Module, scheme: str | Callable[[Tensor], Any], activation: Any = None
-) -> nn.Module:
-    r"""Fill the weights of all linear and convolutional layers by `scheme`; biases become 0.
-
-    $$W \sim \text{scheme}, \qquad b = 0$$
-
-    Args:
-        scheme: a name, with arguments if need be ("normal:std=0.01"), or a function that fills
-            a tensor in place.
-        activation: what follows the layers, for schemes that take it into account ("kaiming").
-
-    Source: Glorot & Bengio (2010), Understanding the difficulty of training deep feedforward
-    neural networks, AISTATS.
-    """
-    fill = _names.resolve(scheme, _schemes(), "initialization")
-    function = fill.func if isinstance(fill, functools.partial) else fill
-    if activation is not None and function is kaiming_ and "activation" not in _keywords(fill):
-        fill = functools.partial(fill, activation=activation)
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
-            fill(layer.weight)
-            if layer.bias is not None:
-                # The book's chapter 1 draws biases like weights; everyone else starts at 0.
-                nielsen_(layer.bias) if function is nielsen_ else nn.init.zeros_(layer.bias)
-    return model
 
 
 def gain(activation: Any) -> float:
@@ -193,13 +161,3 @@ def _draw_(weight: Tensor, std: float, distribution: Distribution) -> Tensor:
     if distribution == "uniform":
         return nn.init.uniform_(weight, -math.sqrt(3) * std, math.sqrt(3) * std)
     raise ValueError(f"distribution must be 'normal' or 'uniform', got {distribution!r}")
-
-
-def _schemes() -> dict[str, Callable[..., Any]]:
-    here = sys.modules[__name__]
-    schemes = [name for name in __all__ if name not in ("gain", "init_")]
-    return {name.removesuffix("_"): getattr(here, name) for name in schemes}
-
-
-def _keywords(fill: Any) -> dict[str, Any]:
-    return fill.keywords if isinstance(fill, functools.partial) else {}
