@@ -1,15 +1,45 @@
-"""Optimizers by name, parameter groups, learning-rate schedules."""
+"""Optimizers by name, those that torch lacks, parameter groups, learning-rate schedules."""
 
+from neurarium.optim.descent import descent
+from neurarium.optim.large_batch import LAMB, LARS
+from neurarium.optim.lion import Lion
+from neurarium.optim.lookahead import Lookahead
 from neurarium.optim.parameters import get, param_groups
-from neurarium.optim.schedules import constant, cosine, linear, one_cycle, step_decay, warmup
+from neurarium.optim.schedules import (
+    batch_growth,
+    constant,
+    cosine,
+    exp_range,
+    linear,
+    one_cycle,
+    one_cycle_momentum,
+    polynomial,
+    sgdr,
+    step_decay,
+    triangular,
+    triangular2,
+    warmup,
+)
 
 __all__ = [
+    "LAMB",
+    "LARS",
+    "Lion",
+    "Lookahead",
+    "batch_growth",
     "constant",
     "cosine",
+    "descent",
+    "exp_range",
     "get",
     "linear",
     "one_cycle",
+    "one_cycle_momentum",
     "param_groups",
+    "polynomial",
+    "sgdr",
     "step_decay",
+    "triangular",
+    "triangular2",
     "warmup",
 ]

@@ -1,4 +1,4 @@
-"""From names to torch optimizers, with the parameter groups that users keep writing by hand."""
+"""From names to optimizers, with the parameter groups that users keep writing by hand."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from neurarium._names import resolve
+from neurarium.optim.large_batch import LAMB, LARS
+from neurarium.optim.lion import Lion
 
 __all__ = ["get", "param_groups"]
 
@@ -43,7 +45,10 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def get(name: str) -> Any:
-    """The torch optimizer class of that name ("adamw", "SGD", ...), arguments after a colon."""
+    """The optimizer class of that name ("adamw", "LARS", ...), arguments after a colon.
+
+    Torch's own, and those that torch lacks: `LAMB`, `LARS`, `Lion`.
+    """
     optimizers = {
         key: value
         for key, value in vars(torch.optim).items()
@@ -51,7 +56,7 @@ def get(name: str) -> Any:
         and issubclass(value, torch.optim.Optimizer)
         and value is not torch.optim.Optimizer
     }
-    return resolve(name, optimizers, "optimizer")
+    return resolve(name, {**optimizers, "LAMB": LAMB, "LARS": LARS, "Lion": Lion}, "optimizer")
 
 
 def supports_fused(optimizer: Any, parameters: Iterable[Tensor]) -> bool:
