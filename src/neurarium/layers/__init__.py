@@ -1,3 +1,12 @@
 """Building blocks: modules that networks are made of, beyond torch's own."""
 
-__all__: list[str] = []
+from neurarium.layers.norm import batch_norm_backward, layer_norm_backward, normalize
+from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
+
+__all__ = [
+    "WeightStandardization",
+    "batch_norm_backward",
+    "layer_norm_backward",
+    "normalize",
+    "weight_norm_backward",
+]
