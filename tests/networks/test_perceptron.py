@@ -78,3 +78,18 @@ def test_for_data_gives_scores_a_gradient_can_train():
     assert networks.for_data("Perceptron:hardlims", (3,), 1)(torch.ones(1, 3)).abs().item() == 1
     with pytest.raises(ValueError, match="2 categorical columns; take MLP"):
         networks.for_data("Perceptron", (5,), 2, categories=(3, 4))
+
+
+def test_adaline_returns_sums_and_predicts_their_signs():
+    model = networks.for_data("Adaline", (3,), 1)
+    with torch.no_grad():
+        model.linear.weight.copy_(torch.tensor([[1.0, -2, 3]]))
+        model.linear.bias.fill_(0.5)
+    x = torch.tensor([[1.0, 1, 1], [0, 0.25, 0], [0, 1, 0]])
+    assert model(x).flatten().tolist() == [2.5, 0, -1.5]
+    assert model.predict(x).flatten().tolist() == [1, 1, -1]
+    again = networks.build(networks.config(model))
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again(x), model(x))
+    with pytest.raises(ValueError, match=r"Adaline reads numbers only, .* 1 categorical"):
+        networks.for_data("Adaline", (5,), 2, categories=(3,))

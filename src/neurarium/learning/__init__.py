@@ -1,6 +1,8 @@
 """Learning rules: how parameters move on one batch."""
 
 from neurarium.learning.backprop import Backprop
+from neurarium.learning.delta_rule import DeltaRule
+from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.rule import NonFiniteError, Rule
 
-__all__ = ["Backprop", "NonFiniteError", "Rule"]
+__all__ = ["Backprop", "DeltaRule", "NonFiniteError", "PerceptronRule", "Rule"]

@@ -12,10 +12,11 @@ from neurarium.networks.build import (
 from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
-from neurarium.networks.perceptron import Perceptron
+from neurarium.networks.perceptron import Adaline, Perceptron
 
 __all__ = [
     "MLP",
+    "Adaline",
     "LeNet5",
     "Perceptron",
     "ResNet",
