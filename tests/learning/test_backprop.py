@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from neurarium import optim
 from neurarium.learning import Backprop, NonFiniteError, Rule
 from neurarium.objectives import supervised
+from neurarium.training import fit
 
 
 def problem(seed=0):
@@ -124,3 +126,59 @@ def test_mistakes_are_told_at_once():
         step(Backprop(schedule="cosine"), model, batch)
     with pytest.raises(ValueError, match="nothing to train"):
         step(Backprop(), model.requires_grad_(False), batch)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd:momentum=0.5", "adamw"])
+def test_one_cycle_with_its_momentum_is_torchs_scheduler(optimizer):
+    def run(ours):
+        model, batch = problem()
+        objective = supervised("cross_entropy")
+        if ours:
+            cycle = {"schedule": "one_cycle", "momentum_schedule": "one_cycle_momentum"}
+            rule = Backprop(optimizer, lr=0.1, weight_decay=0.0, total_steps=12, **cycle)
+        else:
+            inner = optim.get(optimizer)(model.parameters(), weight_decay=0.0)
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(inner, 0.1, 12)
+            rule = Backprop(inner, schedule=scheduler)
+        rule.bind(model, objective)
+        for _ in range(11):  # torch's refuses to go beyond its last step
+            rule.step(batch)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    torch.testing.assert_close(run(True), run(False), rtol=1e-9, atol=1e-12)
+
+
+def test_a_schedule_of_momentum_needs_a_momentum():
+    rule = Backprop("adagrad", momentum_schedule="one_cycle_momentum", total_steps=4)
+    with pytest.raises(ValueError, match="optimizer with momentum or betas"):
+        step(rule, *problem())
+
+
+def test_the_record_says_what_decays():
+    rule = Backprop("adamw", lr=0.1, weight_decay=0.3)
+    assert repr(rule) == "Backprop(AdamW, lr=0.1, schedule=None)"
+    step(rule, *problem())  # weights 4 x 8 and 8 x 3, biases 8 and 3
+    decayed = "decayed: 56 parameters by 0.3, not decayed: 11"
+    assert repr(rule) == f"Backprop(AdamW, lr=0.1, schedule=None, {decayed})"
+    rule = Backprop("sgd", lr=0.1)
+    step(rule, *problem())
+    assert "decayed" not in repr(rule)
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_one_error_before_training(lr, unchecked):
+    with pytest.raises(ValueError, match="lr must be a positive number, got"):
+        Backprop("sgd", lr=lr)
+    with pytest.raises(ValueError, match="lr must be a positive number, got"):
+        Backprop(f"sgd:lr={lr}")
+    model, batch = problem()
+    with pytest.raises(ValueError, match="lr must be a positive number, got"):
+        fit(model.float(), (batch["input"].float(), batch["target"]), lr=lr, verbose=False)
+
+
+def test_an_optimizer_of_ones_own_making_needs_no_defaults():
+    model, batch = problem()
+    rule = Backprop(lambda groups, lr: torch.optim.SGD(groups, lr), lr=0.5)
+    ours, _ = step(rule, model, batch)
+    named, _ = step(Backprop("sgd", lr=0.5), *problem())
+    torch.testing.assert_close(ours, named, rtol=1e-12, atol=1e-14)

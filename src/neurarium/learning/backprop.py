@@ -36,6 +36,8 @@ class Backprop:
         weight_decay: of an optimizer given by name.
         schedule: a function `(step, total) -> multiplier` or the name of one in
             `neurarium.optim.schedules`; or a torch scheduler, stepped once per step.
+        momentum_schedule: a function `(step, total) -> momentum` (Adam's first beta), or the name
+            of one: with `schedule="one_cycle"`, "one_cycle_momentum" is the paper's.
         max_grad_norm: total norm that the gradient is scaled down to.
         max_grad_value: largest absolute value of an entry of the gradient.
         gradient_accumulation_steps: number of parts that each batch is cut into to save memory;
@@ -55,6 +57,7 @@ class Backprop:
         lr: float | None = None,
         schedule: str | schedules.Schedule | LRScheduler | None = None,
         *,
+        momentum_schedule: str | schedules.Schedule | None = None,
         weight_decay: float | None = None,
         max_grad_norm: float | None = None,
         max_grad_value: float | None = None,
@@ -71,15 +74,18 @@ class Backprop:
                 "lr and weight_decay belong to the optimizer object that was passed; set them "
                 "there, or pass the optimizer's name"
             )
+        self._given: Any = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            _check_rate(_default(self._given, "lr") if lr is None else lr)
         self.lr, self.weight_decay = lr, weight_decay
         self.schedule = resolve(schedule, schedules, "schedule")
+        self.momentum_schedule = resolve(momentum_schedule, schedules, "schedule")
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.total_steps, self.planned_steps = total_steps, total_steps
         self.steps = 0
         self.notify: Notify = ignore
         self.scaler: torch.amp.GradScaler | None = None  # set by the engine under fp16
-        self._given: Any = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
 
     def bind(self, model: nn.Module, objective: Objective) -> None:
         """Build the optimizer over the parameters of the model and of the objective."""
@@ -125,10 +131,16 @@ class Backprop:
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Forward, backward, clip, one optimizer step, the schedule."""
+        return self.update(self.gradients(batch))
+
+    def gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Forward and backward alone: what the objective returned; the slopes are added up."""
         if self.gradient_accumulation_steps == 1:
-            outputs = self._backward(batch, 1.0)
-        else:
-            outputs = self._accumulate(batch)
+            return self._backward(batch, 1.0)
+        return self._accumulate(batch)
+
+    def update(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Clip, step along the gradients there are, and forget them; add figures to `outputs`."""
         self.notify("on_after_backward")
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
@@ -169,20 +181,25 @@ class Backprop:
         return total
 
     def _follow_schedule(self) -> None:
-        if self.schedule is None:
-            return
         if isinstance(self.schedule, LRScheduler):
             if self.steps:
                 self.schedule.step()
-            return
+        elif self.schedule is not None:
+            multiplier = self._scheduled(self.schedule)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * multiplier
+        if self.momentum_schedule is not None:
+            momentum = self._scheduled(self.momentum_schedule)
+            for group in self.optimizer.param_groups:
+                _set_momentum(group, momentum)
+
+    def _scheduled(self, schedule: schedules.Schedule) -> float:
         if self.planned_steps is None:
             raise ValueError(
                 "a schedule needs the number of steps; pass total_steps, or max_steps to fit "
                 "where the data does not know its own length"
             )
-        multiplier = self.schedule(min(self.steps, self.planned_steps - 1), self.planned_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * multiplier
+        return schedule(min(self.steps, self.planned_steps - 1), self.planned_steps)
 
     def plan(self, total_steps: int | None) -> None:
         """Be told how many steps there will be."""
@@ -219,7 +236,35 @@ class Backprop:
         given = getattr(self, "optimizer", self._given)
         name = getattr(getattr(given, "func", given), "__name__", type(given).__name__)
         schedule = getattr(getattr(self.schedule, "func", self.schedule), "__name__", self.schedule)
-        return f"Backprop({name}, lr={self.lr}, schedule={schedule})"
+        return f"Backprop({name}, lr={self.lr}, schedule={schedule}{self._decayed()})"
+
+    def _decayed(self) -> str:
+        """Which parameters decay, once it is known, for the record of a run."""
+        counts: dict[float, int] = {}
+        for group in self.optimizer.param_groups if hasattr(self, "optimizer") else []:
+            decay = group.get("weight_decay", 0.0)
+            counts[decay] = counts.get(decay, 0) + sum(p.numel() for p in group["params"])
+        spared = counts.pop(0.0, 0)
+        if not counts:
+            return ""
+        parts = [f"{count} parameters by {decay:g}" for decay, count in counts.items()]
+        return f", decayed: {', '.join(parts)}, not decayed: {spared}"
+
+
+def _check_rate(lr: float | None) -> None:
+    if lr is not None and not 0 < lr < math.inf:
+        raise ValueError(f"lr must be a positive number, got {lr}; 0.001 is usual for Adam")
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    elif "momentum" in group:
+        group["momentum"] = momentum
+    else:
+        raise ValueError(
+            "momentum_schedule needs an optimizer with momentum or betas, such as sgd or adamw"
+        )
 
 
 def _default(optimizer: Any, argument: str) -> Any:
@@ -228,7 +273,8 @@ def _default(optimizer: Any, argument: str) -> Any:
     if argument in given:
         return given[argument]
     parameters = inspect.signature(getattr(optimizer, "func", optimizer)).parameters
-    return parameters[argument].default if argument in parameters else None
+    default = parameters[argument].default if argument in parameters else None
+    return None if default is inspect.Parameter.empty else default
 
 
 def _parts(batch: Batch, parts: int) -> Iterator[dict[str, Tensor]]:
