@@ -1,0 +1,50 @@
+"""Which parameters a penalty is on: one rule for all of them."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+
+On = Literal["weights", "all"] | Callable[[str, nn.Parameter], bool]
+
+_SCALES = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
+
+
+def check(on: On) -> On:
+    """Refuse anything but "weights", "all" and a function."""
+    if on not in ("weights", "all") and not callable(on):
+        raise ValueError(
+            f"on must be 'weights', 'all' or a function (name, parameter) -> bool, got {on!r}"
+        )
+    return on
+
+
+def select(model: nn.Module, on: On, owner: str) -> list[nn.Parameter]:
+    """The trainable parameters meant by `on`, shared ones once.
+
+    "weights" are those of two axes or more; biases, normalizations and PReLU slopes are not.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if callable(on):
+        chosen = [p for name, p in model.named_parameters() if on(name, p)]
+    elif on == "all":
+        chosen = list(model.parameters())
+    else:
+        chosen = list({id(p): p for module in model.modules() for p in _weights(module)}.values())
+    chosen = [p for p in chosen if p.requires_grad]
+    if not chosen:
+        raise ValueError(
+            f"{owner}(on={on!r}) selects none of the {sum(1 for _ in model.parameters())} "
+            f"parameters of {type(model).__name__}; pass on='all', or a function "
+            "(name, parameter) -> bool that is true for some that are trained"
+        )
+    return chosen
+
+
+def _weights(module: nn.Module) -> list[nn.Parameter]:
+    if isinstance(module, _SCALES):
+        return []
+    own = module._parameters.items()  # `named_parameters` costs a small network's whole step
+    return [p for name, p in own if p is not None and p.ndim > 1 and not name.startswith("bias")]
