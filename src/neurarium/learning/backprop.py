@@ -7,15 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim.lr_scheduler import LRScheduler
 
 from neurarium._names import resolve
 from neurarium.data import Batch
 from neurarium.learning.rule import NonFiniteError, Notify, ignore, value_of
 from neurarium.objectives import Objective
+from neurarium.optim import clipping, schedules
 from neurarium.optim import parameters as optim
-from neurarium.optim import schedules
 
 __all__ = ["Backprop"]
 
@@ -80,6 +79,7 @@ class Backprop:
         self.lr, self.weight_decay = lr, weight_decay
         self.schedule = resolve(schedule, schedules, "schedule")
         self.momentum_schedule = resolve(momentum_schedule, schedules, "schedule")
+        clipping.check(max_grad_norm=max_grad_norm, max_grad_value=max_grad_value)
         self.max_grad_norm, self.max_grad_value = max_grad_norm, max_grad_value
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.total_steps, self.planned_steps = total_steps, total_steps
@@ -144,10 +144,10 @@ class Backprop:
         self.notify("on_after_backward")
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
-        if self.max_grad_value is not None:
-            clip_grad_value_(self.trained, self.max_grad_value)
-        if self.max_grad_norm is not None:
-            outputs["grad_norm"] = clip_grad_norm_(self.trained, self.max_grad_norm)
+        if not (self.max_grad_norm is None is self.max_grad_value):
+            outputs["grad_norm"] = clipping.clip_gradients_(
+                self.trained, self.max_grad_norm, self.max_grad_value
+            )
         self.notify("on_before_optimizer_step")
         if self.scaler is None:
             self._optimizer_step()

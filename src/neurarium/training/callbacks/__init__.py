@@ -2,8 +2,9 @@
 
 from neurarium.training.callbacks.base import Callback
 from neurarium.training.callbacks.checkpoint import Checkpoint
+from neurarium.training.callbacks.clip import Clip
 from neurarium.training.callbacks.early_stopping import EarlyStopping
 from neurarium.training.callbacks.ema import EMA
 from neurarium.training.callbacks.logging import JSONLines, Progress
 
-__all__ = ["EMA", "Callback", "Checkpoint", "EarlyStopping", "JSONLines", "Progress"]
+__all__ = ["EMA", "Callback", "Checkpoint", "Clip", "EarlyStopping", "JSONLines", "Progress"]
