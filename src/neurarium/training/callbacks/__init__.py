@@ -6,5 +6,17 @@ from neurarium.training.callbacks.clip import Clip
 from neurarium.training.callbacks.early_stopping import EarlyStopping
 from neurarium.training.callbacks.ema import EMA
 from neurarium.training.callbacks.logging import JSONLines, Progress
+from neurarium.training.callbacks.max_norm import MaxNorm
+from neurarium.training.callbacks.proximal import Proximal
 
-__all__ = ["EMA", "Callback", "Checkpoint", "Clip", "EarlyStopping", "JSONLines", "Progress"]
+__all__ = [
+    "EMA",
+    "Callback",
+    "Checkpoint",
+    "Clip",
+    "EarlyStopping",
+    "JSONLines",
+    "MaxNorm",
+    "Progress",
+    "Proximal",
+]
