@@ -18,12 +18,15 @@ from neurarium.metrics import accuracy, scores
 from neurarium.objectives import Objective, supervised
 from neurarium.training import checkpoints, engine, snapshot
 from neurarium.training.callbacks import Callback, Checkpoint, JSONLines, Progress
+from neurarium.training.distributed.compressor import Compressor
+from neurarium.training.distributed.processes import Processes
 from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run, describe, write_config
 from neurarium.training.trainer import Metric, Trainer
 
 # Where Adam's useful rates lie; a wider sweep spends most of its steps outside.
 _ADAM_RATES = (1e-5, 1.0)
+_ADAM_RATE = 1e-3  # its usual one, where the range test has none to suggest
 
 _LOSSES: dict[str, Callable[..., Tensor]] = {
     "binary": losses.cross_entropy,
@@ -49,6 +52,7 @@ def fit(
     channels_last: bool | None = None,
     threads: int | None = None,
     compile: bool | None = None,
+    communication: str | Compressor | None = None,
     callbacks: Sequence[Callback] = (),
     metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None,
     max_steps: int | None = None,
@@ -82,6 +86,9 @@ def fit(
         channels_last: memory format of convolutional nets; decided if None, like the next two.
         threads: CPU threads of this run.
         compile: whether to compile the model.
+        communication: how processes exchange gradients, where `torchrun` started several: the
+            name of a compressor or hook (see `distributed.compression`); None averages them as
+            they are. The first process alone writes files.
         callbacks: what happens besides.
         metrics: names of `neurarium.metrics.scores` or functions (output, target) -> number,
             computed on the validation split each epoch; by default accuracy or r2.
@@ -114,12 +121,15 @@ def fit(
         return _fit_source(**locals())
     if _is_source(data):
         data = load(data, target, seed=seed)
+    processes = Processes.find()
+    processes.communicate_by(communication)
     data = data if isinstance(data, Data) else Data(data)
     epochs, batch_size = epochs or 20, batch_size or 64
     objective = objective or _default_objective(data)
     device = engine.find_device(device)
     example = {name: value.to(device) for name, value in data.example(batch_size).items()}
     model.to(device)
+    processes.copy_from_first(model, objective)
     facts = engine.inspect(model, objective, example, device)
     settings = engine.decide(
         facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
@@ -146,7 +156,7 @@ def fit(
                 engine=settings,
                 seed=seed,
             )
-            lr = found.suggestion
+            lr = processes.of_first({"lr": found.suggestion or _ADAM_RATE})["lr"]
         rule = Backprop(lr=lr, schedule="one_cycle")
     directory = None if directory is None else Path(directory)
     trainer = Trainer(
@@ -166,14 +176,16 @@ def fit(
         val_batches=_limit(limit_val_batches, data.val, batch_size),
         shuffle=not overfit_batches,
         directory=directory,
+        processes=processes,
     )
+    processes.plan(trainer.steps_per_epoch)
     trainer.bind()
     config = _configuration(trainer, record)
     if resume:
         if resume is True and directory is None:
             raise ValueError("resume=True needs the run's directory")
         snapshot.load(trainer, checkpoints.find(directory if resume is True else resume))  # type: ignore[arg-type]
-    if directory is not None:
+    if directory is not None and processes.rank == 0:
         directory.mkdir(parents=True, exist_ok=True)
         write_config(directory, config)
     trainer.run()
@@ -185,8 +197,9 @@ def fit(
         config={**config, "seconds": round(trainer.seconds, 3)},
         directory=directory,
     )
-    if directory is not None:
+    if directory is not None and processes.rank == 0:
         run.save(directory)
+    processes.wait()
     return run
 
 
@@ -299,8 +312,10 @@ def _configuration(trainer: Trainer, record: Mapping[str, Any] | None) -> dict[s
 
     model = trainer.model
     described = describe(model)
+    several = trainer.processes.size > 1
     return {
         **(record or {}),
+        **(trainer.processes.record() if several else {}),
         "data": trainer.data.describe(),
         "network": described["network"] or {"class": described["class"]},
         "parameters": sum(p.numel() for p in model.parameters()),

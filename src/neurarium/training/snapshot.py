@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def save(trainer: "Trainer", path: Path) -> Path:
-    """Write a checkpoint directory."""
+    """Write a checkpoint directory; of several processes the first does, for all."""
+    several = trainer.processes.size > 1
+    parts = trainer.processes.gather(_own(trainer)) if several else []
+    if trainer.processes.rank:
+        return path
     objective = trainer.objective
     state = {
         "epoch": trainer.epoch,
@@ -31,6 +35,8 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "random": randomness.capture(),
         "epoch_start": trainer.epoch_start,
     }
+    if several:
+        state["processes"] = parts
     trainer.emit("on_save_checkpoint", state)
     meta = {
         "epoch": trainer.epoch,
@@ -38,6 +44,7 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "batch": trainer.batch,
         "seed": trainer.seed,
         "threads": trainer.engine.threads,
+        "processes": trainer.processes.size,
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
     }
     checkpoints.save(path, checkpoints.weights(trainer.model), state, meta)
@@ -51,6 +58,7 @@ def load(trainer: "Trainer", path: Path) -> None:
     for what, saved, now in (
         ("callbacks", meta["callbacks"], names),
         ("seed", meta["seed"], trainer.seed),
+        ("processes", meta.get("processes", 1), trainer.processes.size),
     ):
         if saved != now:
             raise checkpoints.CheckpointError(
@@ -61,6 +69,10 @@ def load(trainer: "Trainer", path: Path) -> None:
     trainer.engine = replace(trainer.engine, threads=meta["threads"])
     checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS)
     state: dict[str, Any] = checkpoints.load_state(path)
+    if "processes" in state:
+        own = state["processes"][trainer.processes.rank]
+        trainer.processes.load_state_dict(own.pop("communication"))
+        state |= own
     trainer.emit("on_load_checkpoint", state)
     trainer.rule.load_state_dict(state["rule"])
     if isinstance(trainer.objective, nn.Module):
@@ -71,3 +83,14 @@ def load(trainer: "Trainer", path: Path) -> None:
         setattr(trainer, name, state[name])
     trainer.totals = {name: t.to(trainer.engine.device) for name, t in state["totals"].items()}
     trainer.history, trainer.resumed = History(state["history"]), state["random"]
+
+
+def _own(trainer: "Trainer") -> dict[str, Any]:
+    """What differs between the processes of a run."""
+    return {
+        "rows": trainer.rows,
+        "totals": trainer.totals,
+        "random": randomness.capture(),
+        "epoch_start": trainer.epoch_start,
+        "communication": trainer.processes.state_dict(),
+    }

@@ -20,6 +20,7 @@ from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
 from neurarium.training import randomness, snapshot
 from neurarium.training.callbacks.base import Callback, listeners
+from neurarium.training.distributed.processes import Processes
 from neurarium.training.engine import Engine
 from neurarium.training.history import History
 from neurarium.training.interrupts import Interrupted, Signals
@@ -50,6 +51,7 @@ class Trainer:
         val_batches: int | None = None,
         shuffle: bool = True,
         directory: Path | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.data, self.rule, self.engine = model, data, rule, engine
         self.objective = objective
@@ -58,7 +60,10 @@ class Trainer:
         self.train_batches, self.val_batches = train_batches, val_batches
         self.metrics, self.directory = dict(metrics or {}), directory
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
-        self.listeners = listeners(self.callbacks)
+        self.processes = processes or Processes()
+        self.listeners = listeners(
+            [c for c in self.callbacks if not (self.processes.rank and c.first_process_only)]
+        )
         self.train, self.val = self._place(data.train), self._place(data.val)
         self.eval_batch_size = max(batch_size, 256)  # no gradients are kept, so more rows fit
 
@@ -103,14 +108,15 @@ class Trainer:
             self.rule.notify = self.emit
         if self.engine.precision == "16-mixed" and hasattr(self.rule, "scaler"):
             self.rule.scaler = torch.amp.GradScaler(self.engine.device)
-        self.rule.bind(self.model, self.engine.wrap(self.objective, self.model))
+        objective = self.engine.wrap(self.objective, self.model)
+        self.rule.bind(self.model, self.processes.wrap(objective, self.model))
 
     def run(self) -> None:
         """Train to the end, or to a signal, an error or a limit."""
         self._mark = time.monotonic()
         with self.engine.active(), randomness.isolated(), Signals() as signals:
             if self.resumed is None:
-                randomness.seed_everything(self.seed)
+                randomness.seed_everything(self.processes.seed(self.seed))
             else:
                 randomness.restore(self.resumed)
             try:
@@ -129,19 +135,24 @@ class Trainer:
         for batch in self._epoch_batches():
             self.emit("on_train_batch_start", batch, self.batch)
             outputs = self._step(batch)
+            if self.step == 0:
+                self.processes.check_same(self.model, self.rule)
             self.step += 1
             self.batch += 1
             self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
-            if signals.received:
-                raise Interrupted(signals.received, self.save_checkpoint("last"))
-            self.at_limit = self._limit_reached()
+            received, limit = self.processes.agree(signals.received, self._limit_reached())
+            if received:
+                raise Interrupted(received, self.save_checkpoint("last"))
+            self.at_limit = bool(limit)
             if self.at_limit:
                 break
-        if not self.rows:
+        if not self.batch:
             raise ValueError("the training data gave no batch; check its length and batch_size")
         self._end_epoch()
-        if signals.received:
-            raise Interrupted(signals.received, self.save_checkpoint("last"))
+        received, stop = self.processes.agree(signals.received, self.should_stop)
+        self.should_stop = bool(stop)
+        if received:
+            raise Interrupted(received, self.save_checkpoint("last"))
 
     def _step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         try:
@@ -149,7 +160,7 @@ class Trainer:
         except NonFiniteError as error:
             where = explain(self.model, self.objective, batch)
             raise NonFiniteError(self._describe_failure(str(error), where)) from None
-        rows = len(next(iter(batch.values())))
+        rows = self.processes.rows(batch)
         self.rows += rows
         for name, value in outputs.items():
             if name in self.totals:
@@ -159,7 +170,8 @@ class Trainer:
         return outputs
 
     def _end_epoch(self) -> None:
-        row = {f"train_{name}": float(t) / self.rows for name, t in self.totals.items()}
+        rows, totals = self.processes.add_up(self.rows, self.totals)
+        row = {f"train_{name}": float(total) / rows for name, total in totals.items()}
         if not math.isfinite(row.get("train_loss", 0.0)):
             where = "some batch of this epoch"
             raise NonFiniteError(self._describe_failure("the mean loss is not finite", where))
@@ -167,9 +179,12 @@ class Trainer:
             row["lr"] = self.rule.current_lr
         self._measure_time()
         self.history.append({"epoch": self.epoch + 1, "step": self.step, **row})
+        self.processes.check_same(self.model, self.rule)
+        self.processes.copy_buffers_from_first(self.model)
         if self.val is not None:
             self.emit("on_validation_epoch_start")
-            for name, value in self.evaluate(self.val, self.val_batches).items():
+            figures = self.processes.of_first(self.evaluate(self.val, self.val_batches))
+            for name, value in figures.items():
                 self.history.setdefault(f"val_{name}", [None] * len(self.history))[-1] = value
             self.emit("on_validation_epoch_end")
         self._measure_time()
@@ -207,6 +222,8 @@ class Trainer:
         """This epoch's batches, without those that were done before a resume."""
         seed = randomness.epoch_seed(self.seed, self.epoch) if self.shuffle else None
         batches = self.train.batches(self.batch_size, seed)
+        if self.processes.size > 1:
+            batches = self._drawn_alike(batches)
         now = randomness.capture()
         if self.epoch_start is None:
             self.epoch_start = now
@@ -218,10 +235,20 @@ class Trainer:
         left = None if self.train_batches is None else self.train_batches - self.batch
         return self._prepared(itertools.islice(batches, left), self.train, training=True)
 
+    def _drawn_alike(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """The same batches on every process: a loader draws its order with its first batch."""
+        own = randomness.capture()
+        randomness.seed_everything(randomness.epoch_seed(self.seed, self.epoch))
+        first = list(itertools.islice(batches, 1))
+        randomness.restore(own)
+        return itertools.chain(first, batches)
+
     def _prepared(
         self, batches: Iterable[dict[str, Tensor]], split: Split, training: bool = False
     ) -> Iterator[dict[str, Tensor]]:
         for batch in batches:
+            if training:
+                batch = self.processes.share(batch)
             if not isinstance(split, Resident):  # which is there already
                 device = self.engine.device
                 batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}

@@ -21,6 +21,7 @@ class Callback:
     """
 
     order = 0
+    first_process_only = False  # whether it writes or shows, so that one process does for all
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -64,7 +64,8 @@ class Checkpoint(Callback):
         trainer.save_checkpoint(name)
         if best and name != "best":
             trainer.save_checkpoint("best")
-        self._remove_others(trainer.directory / "checkpoints")
+        if trainer.processes.rank == 0:
+            self._remove_others(trainer.directory / "checkpoints")
 
     def _remove_others(self, directory: Path) -> None:
         wanted = {name for _, name in self.kept}
@@ -73,7 +74,7 @@ class Checkpoint(Callback):
                 shutil.rmtree(path)
 
     def on_train_epoch_end(self, trainer: "Trainer") -> None:
-        due = time.monotonic() - self._written >= self.every_n_seconds
+        (due,) = trainer.processes.agree(time.monotonic() - self._written >= self.every_n_seconds)
         if self.save_last and due:
             self._save_last(trainer)
 

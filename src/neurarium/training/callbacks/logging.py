@@ -19,6 +19,7 @@ class JSONLines(Callback):
     """Append each epoch's figures to `metrics.jsonl` in the run folder."""
 
     order = 30
+    first_process_only = True
 
     def on_fit_start(self, trainer: "Trainer") -> None:
         if trainer.directory is not None:  # after a resume: without the epochs to be redone
@@ -40,6 +41,7 @@ class Progress(Callback):
     """
 
     order = 40
+    first_process_only = True
 
     def __init__(self, stream: io.TextIOBase | None = None, interval: float | None = None) -> None:
         self.stream = cast(Any, stream or sys.stderr)
