@@ -44,7 +44,8 @@ def test_an_epochs_loss_weighs_a_short_last_batch_by_its_rows():
     x, y = torch.randn(10, 4), torch.zeros(10, 1)
     model = nn.Linear(4, 1)
     expected = model(x).square().mean().item()
-    run = fit(model, (x, y), rule=Backprop("sgd", lr=0.0), epochs=1, batch_size=4, verbose=False)
+    rule = Backprop(torch.optim.SGD(model.parameters(), lr=0.0))  # by name, 0 is refused
+    run = fit(model, (x, y), rule=rule, epochs=1, batch_size=4, verbose=False)
     assert run.history["train_loss"][0] == pytest.approx(expected, rel=1e-6)
 
 

@@ -4,5 +4,6 @@ from neurarium.learning.backprop import Backprop
 from neurarium.learning.delta_rule import DeltaRule
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.rule import NonFiniteError, Rule
+from neurarium.learning.sam import SAM
 
-__all__ = ["Backprop", "DeltaRule", "NonFiniteError", "PerceptronRule", "Rule"]
+__all__ = ["SAM", "Backprop", "DeltaRule", "NonFiniteError", "PerceptronRule", "Rule"]

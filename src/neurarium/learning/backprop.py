@@ -1,5 +1,6 @@
 """Backpropagation with any torch optimizer: the default rule."""
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -204,6 +205,16 @@ class Backprop:
     def plan(self, total_steps: int | None) -> None:
         """Be told how many steps there will be."""
         self.planned_steps = self.total_steps or total_steps
+
+    @contextlib.contextmanager
+    def unscheduled(self) -> Iterator[None]:
+        """Inside, rate and momentum stay as they were set."""
+        kept = self.schedule, self.momentum_schedule
+        self.schedule = self.momentum_schedule = None
+        try:
+            yield
+        finally:
+            self.schedule, self.momentum_schedule = kept
 
     @property
     def current_lr(self) -> float:

@@ -1,0 +1,126 @@
+"""Sharpness-aware minimization: the gradient from the worst place nearby."""
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium.data import Batch
+from neurarium.learning.backprop import Backprop
+from neurarium.learning.rule import Notify
+from neurarium.objectives import Objective
+
+__all__ = ["SAM"]
+
+
+class SAM:
+    r"""Step from where you are by the gradient of the steepest point at distance `rho`.
+
+    $$\theta \leftarrow \theta - \eta_t\, P_t\,
+      \nabla L\Bigl(\theta + \rho\, \frac{\nabla L(\theta)}{\lVert \nabla L(\theta) \rVert}\Bigr)$$
+
+    One norm over all parameters. Each step evaluates the objective twice, with the same dropout
+    masks; what a forward pass remembers (batch normalization's statistics) is of the first, and so
+    is the loss that is logged. With `rho` 0 it is `Backprop`.
+
+    Args:
+        optimizer: as of `Backprop`, like `lr` and all `options`.
+        rho: radius of the neighbourhood.
+
+    Source: Foret, Kleiner, Mobahi & Neyshabur (2021), Sharpness-aware minimization for
+    efficiently improving generalization, arXiv:2010.01412.
+    """
+
+    def __init__(
+        self,
+        optimizer: Any = "sgd:momentum=0.9",
+        lr: float | None = None,
+        schedule: Any = None,
+        *,
+        rho: float = 0.05,
+        **options: Any,
+    ) -> None:
+        if not rho >= 0:
+            raise ValueError(f"rho must not be negative, got {rho}; it is a distance")
+        self.rho = rho
+        self.descent = Backprop(optimizer, lr, schedule, **options)
+
+    def bind(self, model: nn.Module, objective: Objective) -> None:
+        """Build the optimizer over the parameters of the model and of the objective."""
+        self.descent.bind(model, objective)
+        parts = [part for part in (model, objective) if isinstance(part, nn.Module)]
+        self._remembered = [buffer for part in parts for buffer in part.buffers()]
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Up to the steepest point nearby, its gradient, back, and down along it."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            outputs = self.descent.gradients(batch)
+        weights = [p.detach().clone() for p in self.descent.trained]
+        remembered = [buffer.clone() for buffer in self._remembered]
+        self._climb()
+        self.descent.gradients(batch)
+        with torch.no_grad():
+            for current, before in zip(self.descent.trained, weights, strict=True):
+                current.copy_(before)
+            for current, before in zip(self._remembered, remembered, strict=True):
+                current.copy_(before)
+        return self.descent.update(outputs)
+
+    @torch.no_grad()
+    def _climb(self) -> None:
+        moving = [p for p in self.descent.trained if p.grad is not None]
+        gradients = [p.grad for p in moving if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        # At a stationary point there is no direction to climb: 0 / tiny stays 0.
+        scale = self.rho / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+        torch._foreach_add_(moving, torch._foreach_mul(gradients, scale))
+        for parameter in moving:
+            parameter.grad = None
+
+    # What a trainer asks of the inner rule
+
+    @property
+    def notify(self) -> Notify:
+        return self.descent.notify
+
+    @notify.setter
+    def notify(self, notify: Notify) -> None:
+        self.descent.notify = notify
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        return self.descent.scaler
+
+    @scaler.setter
+    def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
+        self.descent.scaler = scaler
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.descent.optimizer
+
+    @property
+    def current_lr(self) -> float:
+        return self.descent.current_lr
+
+    def unscheduled(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, rate and momentum stay as they were set."""
+        return self.descent.unscheduled()
+
+    def plan(self, total_steps: int | None) -> None:
+        """Be told how many steps there will be."""
+        self.descent.plan(total_steps)
+
+    def set_lr(self, lr: float) -> None:
+        """Make `lr` the base rate of every parameter group."""
+        self.descent.set_lr(lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.descent.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.descent.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        return f"SAM({self.descent!r}, rho={self.rho})"
