@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neurarium import losses, networks
 from neurarium._names import resolve
 from neurarium.data import Data, Resident, load
+from neurarium.data.augment import compose
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, supervised
 from neurarium.training import engine, randomness
@@ -34,7 +35,8 @@ def fit_source(
     *,
     network: str | nn.Module | None = None,
     loss: str | Loss | None = None,
-    penalties: Sequence[Loss] = (),
+    penalties: Sequence[str | Loss] = (),
+    augment: Sequence[str] = (),
     rule: Rule | str | None = None,
     max_grad_norm: float | None = None,
     validate: bool | None = None,
@@ -54,6 +56,8 @@ def fit_source(
 
     Args:
         network: a network, or the name of one: "MLP:hidden=256x256".
+        penalties: added to the loss, or their names: "l1:1e-4".
+        augment: names of augmentations of training images: "flip", "crop:4".
         validate: whether validation rows stay apart; by default those of a small table do not.
         choice: an earlier run's, to make it again; what is said still overrides it.
         tell: called with a line for each thing chosen, before the training.
@@ -69,6 +73,8 @@ def fit_source(
         validate = not facts(data, device).small
     if isinstance(data.val, Resident) and not validate:
         data = without_validation(data)
+    if augment:
+        data.augment = compose(augment, data.outputs if data.classes else None)
     known = facts(data, device)
     judge = _loss(data, loss)
     objective = supervised(judge, penalties)
@@ -235,6 +241,8 @@ def _range_tested(
         model, data, objective, _backprop(choice), batch_size=size, engine=settings, seed=seed
     )
     lr = found.suggestion
+    if lr is None:
+        return choice.because(lr=f"the optimizer's own: {found.reason}")
     if "network" in choice.reasons:
         lr = min(max(lr, _LEAST_LR), _MOST_LR)
     return replace(choice, lr=lr).because(lr=f"by a range test of {len(found.lrs)} steps")

@@ -1,16 +1,19 @@
 """The learning-rate range test."""
 
+import contextlib
 import copy
 import itertools
 import math
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from neurarium.data import Data
-from neurarium.learning import Backprop, NonFiniteError
+from neurarium.learning import NonFiniteError, Rule
 from neurarium.objectives import Objective
 from neurarium.training import randomness
 from neurarium.training.engine import Engine
@@ -21,47 +24,110 @@ if TYPE_CHECKING:
 __all__ = ["LRFinder", "lr_find"]
 
 _SMOOTHING, _DIVERGED = 0.98, 4.0
+_FEWEST = 3  # points without which a curve says nothing
 
 
 @dataclass(frozen=True)
 class LRFinder:
-    """The outcome of a range test: the smoothed loss over the learning rate, and a suggestion."""
+    """The outcome of a range test: the smoothed loss over the learning rate, and suggestions.
+
+    Attributes:
+        lrs: rate of each step.
+        losses: smoothed loss at each.
+        raw: the loss itself; its spread tells a fall from noise.
+    """
 
     lrs: list[float]
     losses: list[float]
+    raw: Sequence[float] = ()
 
     @property
-    def suggestion(self) -> float:
+    def reason(self) -> str | None:
+        """Why there is no suggestion; None where there is one."""
+        if len(self.losses) < _FEWEST:
+            return (
+                f"the loss diverged within {len(self.losses)} steps, at a rate of "
+                f"{self.lrs[-1]:.2g}; lower start_lr"
+            )
+        if self.losses[self._begin] - self.losses[self._least] > self._noise:
+            return None
+        return (
+            f"the loss never fell by more than its noise between {self.lrs[0]:.2g} and "
+            f"{self.lrs[-1]:.2g}; lower start_lr, or look for what keeps the model from learning"
+        )
+
+    @property
+    def suggestion(self) -> float | None:
         """A tenth of the rate at which the smoothed loss was least."""
-        # The first averages are of a few batches: the least of them is the luckiest batch.
-        skipped = min(10, len(self.losses) - 1)
-        return self.lrs[skipped + self.losses[skipped:].index(min(self.losses[skipped:]))] / 10
+        return None if self.reason else self.lrs[self._least] / 10
 
     @property
-    def steepest(self) -> float:
+    def steepest(self) -> float | None:
         """The rate at which the smoothed loss fell fastest per factor of the rate."""
-        end = max(self.losses.index(min(self.losses)), 1)
-        points = list(zip(self.lrs, self.losses, strict=True))[: end + 1]
-        slopes = [(b[1] - a[1]) / math.log(b[0] / a[0]) for a, b in itertools.pairwise(points)]
-        return points[slopes.index(min(slopes))][0]
+        if self.reason:
+            return None
+        pairs = list(itertools.pairwise(range(self._begin, self._least + 1)))
+        return self.lrs[min(pairs, key=lambda pair: self._slope(*pair))[0]]
+
+    @property
+    def valley(self) -> float | None:
+        """The middle of the longest decreasing subsequence of the smoothed loss."""
+        if self.reason:
+            return None
+        chain = _longest_decreasing(self.losses)
+        return self.lrs[chain[len(chain) // 2]]
+
+    def _slope(self, a: int, b: int) -> float:
+        return (self.losses[b] - self.losses[a]) / math.log(self.lrs[b] / self.lrs[a])
+
+    @property
+    def _noise(self) -> float:
+        """Two standard errors of the average that the fall is measured from."""
+        early = self.raw[: max(_FEWEST, len(self.raw) // 5)]
+        spread = statistics.stdev(early) if len(early) >= _FEWEST else 0.0
+        return 2 * spread / math.sqrt(self._begin + 1)
+
+    @property
+    def _begin(self) -> int:
+        # The first averages are of a few batches: the least of them is the luckiest batch.
+        return min(10, len(self.losses) // 10)
+
+    @property
+    def _least(self) -> int:
+        return min(range(self._begin, len(self.losses)), key=self.losses.__getitem__)
 
     def plot(self) -> "Figure":
-        """Smoothed loss against learning rate."""
+        """Smoothed loss against learning rate, with the suggestions."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5, 3.2), layout="constrained")
         axes = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="smoothed loss")
         axes.plot(self.lrs, self.losses)
-        axes.axvline(self.suggestion, linestyle="--", color="gray", label="suggestion")
-        axes.legend()
+        marks = {"minimum / 10": self.suggestion, "steepest": self.steepest, "valley": self.valley}
+        for style, (label, lr) in zip(("--", ":", "-."), marks.items(), strict=True):
+            if lr is not None:
+                axes.axvline(lr, linestyle=style, color="gray", label=label)
+        if self.reason is None:
+            axes.legend()
+        else:
+            axes.set_title("no suggestion")
         return figure
+
+
+def _longest_decreasing(values: Sequence[float]) -> list[int]:
+    """Indices of the longest strictly decreasing subsequence, the first of several."""
+    best: list[list[int]] = []  # the longest that ends at each index
+    for i, value in enumerate(values):
+        before = [best[j] for j in range(i) if values[j] > value]
+        best.append([*max(before, key=len, default=[]), i])
+    return max(best, key=len)
 
 
 def lr_find(
     model: nn.Module,
     data: Data,
     objective: Objective,
-    rule: Backprop,
+    rule: Rule,
     start_lr: float = 1e-7,
     end_lr: float = 10.0,
     num_it: int = 100,
@@ -80,10 +146,11 @@ def lr_find(
     optimizer, and random states are afterwards exactly what they were.
 
     Args:
+        rule: one that has a learning rate to set, such as `Backprop` or `SAM`; its schedule rests.
         num_it: number of steps $N$; the data is repeated if it is shorter.
 
     Raises:
-        ValueError: if the range is empty or `num_it` < 3.
+        ValueError: if the range is empty, `num_it` < 3 or the rule has no rate.
 
     Source: Smith (2017), Cyclical learning rates for training neural networks, arXiv:1506.01186.
     """
@@ -92,34 +159,48 @@ def lr_find(
             f"lr_find needs 0 < start_lr < end_lr and num_it >= 3, got {start_lr}, {end_lr} and "
             f"{num_it}"
         )
+    if not hasattr(rule, "set_lr"):
+        raise ValueError(f"lr_find needs a rule with a learning rate to set, got {rule!r}")
     engine = engine or Engine()
-    rule.schedule, schedule = None, rule.schedule
     engine.place(model)
-    rule.bind(model, engine.wrap(objective, model))
-    before = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    own = copy.deepcopy(objective.state_dict()) if isinstance(objective, nn.Module) else None
-    kept, training = copy.deepcopy(rule.state_dict()), model.training
-    bases = [(group["lr"], group["initial_lr"]) for group in rule.optimizer.param_groups]
-    try:
-        with engine.active(), randomness.isolated():
-            torch.manual_seed(seed)
-            model.train()
-            return _sweep(rule, data, start_lr, end_lr, num_it, batch_size, engine, seed)
-    finally:
-        model.load_state_dict(before)
-        model.train(training)
-        if isinstance(objective, nn.Module) and own is not None:
-            objective.load_state_dict(own)
-        rule.optimizer.zero_grad(set_to_none=True)
-        rule.optimizer.state.clear()
-        rule.load_state_dict(kept)
-        rule.schedule = schedule
-        for group, (lr, initial) in zip(rule.optimizer.param_groups, bases, strict=True):
-            group["lr"], group["initial_lr"] = lr, initial
+    modules = [part for part in (model, objective) if isinstance(part, nn.Module)]
+    restore, training = [_restorer(module) for module in modules], model.training
+    # Of a rule that is training already; one that is not takes its state from `bind`.
+    state = copy.deepcopy(rule.state_dict()) if hasattr(rule, "optimizer") else None
+    with getattr(rule, "unscheduled", contextlib.nullcontext)():
+        rule.bind(model, engine.wrap(objective, model))
+        if state is None:
+            state = copy.deepcopy(rule.state_dict())
+        else:
+            rule.load_state_dict(copy.deepcopy(state))
+        try:
+            with engine.active(), randomness.isolated():
+                torch.manual_seed(seed)
+                model.train()
+                return _sweep(rule, data, start_lr, end_lr, num_it, batch_size, engine, seed)
+        finally:
+            for undo in restore:
+                undo()
+            model.train(training)
+            rule.load_state_dict(state)
+
+
+def _restorer(module: nn.Module) -> Callable[[], None]:
+    """What gives the module its present state back, gradients excepted, which it empties."""
+    state = copy.deepcopy(module.state_dict())
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+    def restore() -> None:
+        module.load_state_dict(state)
+        for name, buffer in module.named_buffers():  # those too that no file keeps
+            buffer.copy_(buffers[name])
+        module.zero_grad(set_to_none=True)
+
+    return restore
 
 
 def _sweep(
-    rule: Backprop,
+    rule: Any,
     data: Data,
     start: float,
     end: float,
@@ -129,6 +210,7 @@ def _sweep(
     seed: int,
 ) -> LRFinder:
     lrs: list[float] = []
+    raw: list[float] = []
     losses: list[float] = []
     total = weight = 0.0
     epochs = (data.train.batches(batch_size, seed + epoch) for epoch in itertools.count())
@@ -141,11 +223,14 @@ def _sweep(
             loss = float(rule.step(data.prepare(moved, training=True))["loss"])
         except NonFiniteError:
             break
+        if not math.isfinite(loss):
+            break
         total, weight = _SMOOTHING * total + loss, _SMOOTHING * weight + 1
         lrs.append(lr)
+        raw.append(loss)
         losses.append(total / weight)
         if losses[-1] > _DIVERGED * min(losses):
             break
     if not lrs:
         raise NonFiniteError("the loss is not finite at the first step, whatever the rate")
-    return LRFinder(lrs, losses)
+    return LRFinder(lrs, losses, raw)
