@@ -7,7 +7,7 @@ import pytest
 
 WEIGHTS = "model/model.safetensors"
 LONG = ["fit", "digits", "--network=MLP", "--epochs=40", "--patience=100", "--quiet"]
-LONG += ["--no-report"]
+LONG += ["--no-report", "--penalty=l1:1e-6", "--augment=shift:1", "--callback=ema:0.9"]
 
 
 @pytest.fixture(scope="module")

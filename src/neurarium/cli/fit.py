@@ -10,8 +10,9 @@ from neurarium.cli.output import Output
 # The flags by whom they concern; those not said are left to the defaults that fit the data.
 _READING = "target task types header delimiter encoding image_size test_size val_size seed"
 _TRAINING = (
-    "network loss rule optimizer lr schedule weight_decay max_grad_norm epochs batch_size "
-    "max_steps max_time patience seed device precision threads compile channels_last"
+    "network loss penalties augment rule callback optimizer lr schedule weight_decay max_grad_norm "
+    "epochs batch_size max_steps max_time patience seed device precision threads compile "
+    "channels_last"
 )
 
 
@@ -28,7 +29,10 @@ def fit(
     val_size: flags.ValSize = None,
     network: flags.Network = None,
     loss: flags.Loss = None,
+    penalties: flags.Penalties = None,
+    augment: flags.Augment = None,
     rule: flags.Rule = None,
+    callback: flags.Callback = None,
     optimizer: flags.Optimizer = None,
     lr: flags.LearningRate = None,
     schedule: flags.Schedule = None,
@@ -106,9 +110,10 @@ def _command(source: str, options: dict[str, Any]) -> str:
     """The command that does the same again, whichever shell or program called this one."""
     words = ["neurarium", "fit", source]
     for name, value in options.items():
-        flag = name.replace("_", "-")
+        flag = "penalty" if name == "penalties" else name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag}={value}")
+            repeated = value if isinstance(value, list) else [value]
+            words += [f"--{flag}={each}" for each in repeated]
     return shlex.join(words)

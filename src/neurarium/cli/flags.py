@@ -42,6 +42,16 @@ Network = Annotated[
     Option("--network", "--model", metavar="NAME", help='Such as "MLP:hidden=256x256".'),
 ]
 Loss = Annotated[str | None, Option(metavar="NAME", help='Such as "huber:delta=1".')]
+Penalties = Annotated[
+    list[str] | None,
+    Option("--penalty", metavar="NAME", help='Added to the loss, such as "l1:1e-4"; repeat.'),
+]
+Augment = Annotated[
+    list[str] | None, Option(metavar="NAME", help='Of pictures in training: "shift:2"; repeat.')
+]
+Callback = Annotated[
+    list[str] | None, Option(metavar="NAME", help='Besides: "max_norm:3", "ema"; repeat.')
+]
 Rule = Annotated[str | None, Option(metavar="NAME", help="Learning rule, such as backprop.")]
 Optimizer = Annotated[str | None, Option(metavar="NAME", help='Such as "sgd:momentum=0.9".')]
 LearningRate = Annotated[float | None, Option(metavar="RATE", help="Highest learning rate.")]

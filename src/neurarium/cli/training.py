@@ -40,17 +40,20 @@ def train(
         choice: the defaults that the run was begun with, to go on with the same.
         resume: whether to go on from the folder's last checkpoint.
     """
-    from neurarium.training import Progress, automatic
+    from neurarium._names import resolve
+    from neurarium.training import Progress, automatic, callbacks
     from neurarium.training.automatic_choices import Choice
 
     # Always both, whatever is shown: a run resumes with the callbacks it was begun with.
     stream = io.StringIO() if output.quiet else sys.stderr
-    callbacks = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
+    shown: Any = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
+    options = dict(record["options"])
+    named = [resolve(name, callbacks, "callback")() for name in options.pop("callback", ())]
     return automatic.fit_source(
         data,
-        **record["options"],
+        **options,
         directory=folder,
-        callbacks=callbacks,
+        callbacks=[*shown, *named],
         tell=output.detail,
         choice=None if choice is None else Choice(**choice),
         resume=resume,
