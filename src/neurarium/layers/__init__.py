@@ -1,9 +1,13 @@
 """Building blocks: modules that networks are made of, beyond torch's own."""
 
+from neurarium.layers.dropconnect import DropConnect
 from neurarium.layers.norm import batch_norm_backward, layer_norm_backward, normalize
+from neurarium.layers.rbf import RBF
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
 
 __all__ = [
+    "RBF",
+    "DropConnect",
     "WeightStandardization",
     "batch_norm_backward",
     "layer_norm_backward",

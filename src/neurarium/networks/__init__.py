@@ -9,17 +9,21 @@ from neurarium.networks.build import (
 from neurarium.networks.build import (
     for_data as for_data,
 )
+from neurarium.networks.bumps import bump_network
 from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Adaline, Perceptron
+from neurarium.networks.rbf import RBFNetwork
 
 __all__ = [
     "MLP",
     "Adaline",
     "LeNet5",
     "Perceptron",
+    "RBFNetwork",
     "ResNet",
+    "bump_network",
     "from_truth_table",
     "gate",
     "half_adder",
