@@ -1,6 +1,7 @@
 """Data: from files, tables and arrays to batches."""
 
 from neurarium.data.arrays import ArrayPreprocessing
+from neurarium.data.augment import stylize
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
 from neurarium.data.images import ImagePreprocessing
@@ -10,6 +11,7 @@ from neurarium.data.readers import read_table
 from neurarium.data.scale import MinMax, Standardize, Whiten
 from neurarium.data.splits import Batch, Resident, Split, Stream, as_batch, as_split
 from neurarium.data.tables import TablePreprocessing
+from neurarium.data.tangents import tangents
 
 __all__ = [
     "ArrayPreprocessing",
@@ -31,4 +33,6 @@ __all__ = [
     "load",
     "preprocessing_from_json",
     "read_table",
+    "stylize",
+    "tangents",
 ]

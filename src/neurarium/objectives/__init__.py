@@ -1,5 +1,16 @@
 """Objectives say what is good: callables `(model, batch) -> loss`, or a mapping with key `loss`."""
 
+from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
+from neurarium.objectives.minima import WithoutBadMinima
+from neurarium.objectives.neural_augmentation import augment_and_classify
 from neurarium.objectives.supervised import Objective, supervised
 
-__all__ = ["Objective", "supervised"]
+__all__ = [
+    "Objective",
+    "WithoutBadMinima",
+    "augment_and_classify",
+    "contractive",
+    "manifold_tangent",
+    "supervised",
+    "tangent_basis",
+]
