@@ -21,6 +21,26 @@ def test_scaling_is_scikit_learns_also_on_rows_not_fitted(ours, theirs, x):
     torch.testing.assert_close(scaler(x), torch.from_numpy(peer.transform(x)))
 
 
+@pytest.mark.parametrize(("lo", "hi"), [(-1.0, 1.0), (2.0, 5.0)])
+def test_another_range_is_scikit_learns_and_comes_back(lo, hi, x):
+    scaler, peer = MinMax.fit(x[:150], lo, hi), MinMaxScaler((lo, hi)).fit(x[:150])
+    torch.testing.assert_close(scaler(x), torch.from_numpy(peer.transform(x)))
+    torch.testing.assert_close(scaler.inverse(scaler(x)), x)
+
+
+def test_a_constant_feature_becomes_the_low_end_as_in_scikit_learn(x):
+    x[:, 2] = 0.1
+    scaler, peer = MinMax.fit(x, -1, 1), MinMaxScaler((-1, 1)).fit(x)
+    torch.testing.assert_close(scaler(x), torch.from_numpy(peer.transform(x)))
+    assert (scaler(x)[:, 2] == -1).all()
+    torch.testing.assert_close(scaler.inverse(scaler(x)), x)
+
+
+def test_a_range_upside_down_is_an_error(x, unchecked):
+    with pytest.raises(ValueError, match="lo must be below hi, got 1 and -1"):
+        MinMax.fit(x, 1, -1)
+
+
 @pytest.mark.parametrize("kind", [Standardize, MinMax])
 def test_a_constant_feature_becomes_zero_and_comes_back(kind, x):
     x[:, 2] = 0.1

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 __all__ = ["MinMax", "Standardize", "Whiten"]
 
-__all__ = ["MinMax", "Standardize", "Whiten"]
-
 _CONSTANT = 1e-7  # a spread below this share of the mean is float32 rounding, not variation
 
 
@@ -70,25 +68,35 @@ class Standardize(_Affine):
 
 
 class MinMax(_Affine):
-    r"""Smallest training value 0, largest 1; a constant feature becomes 0.
+    r"""Smallest training value `lo`, largest `hi`; a constant feature becomes `lo`.
 
-    $$y = \frac{x - \min x}{\max x - \min x}$$
+    $$y = \text{lo} + (\text{hi} - \text{lo})\, \frac{x - \min x}{\max x - \min x}$$
 
     Images (N, C, H, W) have one range per channel, other inputs one per feature.
+
+    Args:
+        low: smallest value of each feature.
+        high: largest value of each feature.
+        lo: what the smallest becomes.
+        hi: what the largest becomes.
 
     Source: Han, Kamber & Pei (2011), Data Mining: Concepts and Techniques, 3rd edition,
     section 3.5.2.
     """
 
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        super().__init__(low, high - low)
+    def __init__(self, low: Tensor, high: Tensor, lo: float = 0.0, hi: float = 1.0) -> None:
+        if not lo < hi:
+            raise ValueError(f"lo must be below hi, got {lo} and {hi}; they bound what comes out")
+        spread = (high - low) / (hi - lo)
+        super().__init__(low - lo * spread, spread)
+        self.shift = torch.where(self.scale == 0, lo, self.shift)
 
     @classmethod
-    def fit(cls, x: Num[Tensor, " rows *shape"]) -> "MinMax":
+    def fit(cls, x: Num[Tensor, " rows *shape"], lo: float = 0.0, hi: float = 1.0) -> "MinMax":
         """Range of these training rows."""
         rows, axes = _float(x), _pooled_axes(x)
         low, high = rows.amin(axes, keepdim=True), rows.amax(axes, keepdim=True)
-        return cls(_buffer(low, x), _buffer(high, x))
+        return cls(_buffer(low, x), _buffer(high, x), lo, hi)
 
 
 class Whiten(nn.Module):

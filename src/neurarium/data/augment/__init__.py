@@ -6,6 +6,7 @@ from neurarium.data.augment.chain import compose as compose
 from neurarium.data.augment.colour import ColorJitter, Noise, PCAColor
 from neurarium.data.augment.erasing import Cutout, Erase
 from neurarium.data.augment.mixing import CutMix, Mixup
+from neurarium.data.augment.neural import NeuralAugment
 from neurarium.data.augment.texture import (
     PatchShuffle,
     Stylize,
@@ -26,6 +27,7 @@ __all__ = [
     "Erase",
     "Flip",
     "Mixup",
+    "NeuralAugment",
     "Noise",
     "PCAColor",
     "PatchShuffle",
