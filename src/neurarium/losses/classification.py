@@ -15,6 +15,7 @@ __all__ = [
     "focal",
     "hinge",
     "multiclass_hinge",
+    "nll",
     "squared_hinge",
 ]
 
@@ -62,6 +63,28 @@ def _mean_of_real_rows(loss: Tensor, real: Tensor, reduction: Reduction) -> Tens
     # Smoothing gives even a row of zeros a loss, and torch's mean would count the row.
     loss = torch.where(real, loss, 0)
     return loss.sum() / real.sum() if reduction == "mean" else _reduce(loss, reduction)
+
+
+def nll(
+    log_probabilities: Float[Tensor, "n classes *rest"],
+    target: Int[Tensor, " n *rest"],
+    weight: Float[Tensor, " classes"] | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""Negative log-likelihood, for models that end in log-probabilities themselves.
+
+    $$L = -\log p_\text{model}(d)$$
+
+    Of logits take `cross_entropy`, which is this of their log-softmax.
+
+    Source: Fisher (1922), On the mathematical foundations of theoretical statistics, Phil. Trans.
+    R. Soc. A 222.
+    """
+    _check_classes(log_probabilities, target)
+    return F.nll_loss(
+        log_probabilities, target, weight=weight, ignore_index=ignore_index, reduction=reduction
+    )
 
 
 def binary_cross_entropy(

@@ -6,7 +6,7 @@ plots of influence need the second, and $\psi(r) = r \cdot \text{weight}(r)$.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -39,6 +39,7 @@ def tukey(
     prediction: Float[Tensor, "*shape"],
     target: Float[Tensor, "*shape"],
     delta: float = 4.685,
+    scale: float | Literal["mad"] = 1.0,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
     r"""Tukey's biweight: quadratic near zero, flat beyond `delta`, so an outlier pulls at nothing.
@@ -49,13 +50,21 @@ def tukey(
     Where all residuals exceed `delta` there is no gradient at all: start from `huber`.
 
     Args:
-        delta: residual beyond which the loss is flat, in the residual's own units; 4.685 standard
+        delta: residual beyond which the loss is flat, in units of `scale`; 4.685 standard
             deviations keep 95 % of the efficiency of least squares on Gaussian noise.
+        scale: standard deviation of the good residuals; "mad" estimates it from the batch, as
+            1.4826 times the median absolute residual, which half of all outliers cannot move.
 
     Source: Beaton & Tukey (1974), The fitting of power series, Technometrics 16(2).
     """
     _check_same_shape(prediction, target)
-    return _reduce(rho(prediction - target, "tukey", delta=delta), reduction)
+    residual = prediction - target
+    if isinstance(scale, str):
+        if scale != "mad":
+            raise ValueError(f"scale must be a number or 'mad', got {scale!r}")
+        # Around 0, not around the median: then residuals that are all large are not all outliers.
+        scale = _mad(residual)
+    return _reduce(rho(residual, "tukey", delta=delta, scale=scale), reduction)
 
 
 def general_robust(
@@ -138,13 +147,20 @@ def _huber_weight(r: Tensor, delta: float = 1.0) -> Tensor:
     return delta / r.abs().clamp(min=delta)
 
 
-def _tukey_rho(r: Tensor, delta: float = 4.685) -> Tensor:
-    u = (r / delta).square().clamp(max=1)
-    return delta**2 / 6 * (1 - (1 - u) ** 3)
+def _tukey_rho(r: Tensor, delta: float = 4.685, scale: float = 1.0) -> Tensor:
+    reach = delta * scale
+    u = (r / reach).square().clamp(max=1)
+    return reach**2 / 6 * (1 - (1 - u) ** 3)
 
 
-def _tukey_weight(r: Tensor, delta: float = 4.685) -> Tensor:
-    return (1 - (r / delta).square().clamp(max=1)) ** 2
+def _tukey_weight(r: Tensor, delta: float = 4.685, scale: float = 1.0) -> Tensor:
+    return (1 - (r / (delta * scale)).square().clamp(max=1)) ** 2
+
+
+def _mad(residual: Tensor) -> float:
+    """Median absolute deviation, which for Gaussian residuals is their standard deviation."""
+    median = residual.detach().abs().median().item()
+    return max(1.4826 * median, torch.finfo(residual.dtype).tiny ** 0.25)
 
 
 def _general_rho(r: Tensor, alpha: float | Tensor = 1.0, scale: float | Tensor = 1.0) -> Tensor:
