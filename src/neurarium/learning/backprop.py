@@ -227,6 +227,12 @@ class Backprop:
             group["initial_lr"] = group["lr"] = lr
         self._follow_schedule()
 
+    def scale_lr(self, factor: float) -> None:
+        """Multiply every group's rate, and what the schedule multiplies."""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+            group["initial_lr"] *= factor
+
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {"steps": self.steps, "optimizer": self.optimizer.state_dict()}
         if isinstance(self.schedule, LRScheduler):

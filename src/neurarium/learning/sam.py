@@ -116,6 +116,10 @@ class SAM:
         """Make `lr` the base rate of every parameter group."""
         self.descent.set_lr(lr)
 
+    def scale_lr(self, factor: float) -> None:
+        """Multiply every group's rate."""
+        self.descent.scale_lr(factor)
+
     def state_dict(self) -> dict[str, Any]:
         return self.descent.state_dict()
 

@@ -3,11 +3,13 @@
 from neurarium.learning import NonFiniteError
 from neurarium.training.callbacks import (
     EMA,
+    BatchGrowth,
     Callback,
     Checkpoint,
     EarlyStopping,
     JSONLines,
     Progress,
+    ReduceOnPlateau,
 )
 from neurarium.training.checkpoints import CheckpointError
 from neurarium.training.engine import Engine
@@ -15,11 +17,13 @@ from neurarium.training.fit import fit
 from neurarium.training.history import History
 from neurarium.training.interrupts import Interrupted
 from neurarium.training.lr_finder import LRFinder, lr_find
+from neurarium.training.noise_scale import NoiseScale, noise_scale
 from neurarium.training.run import Run
 from neurarium.training.trainer import Trainer
 
 __all__ = [
     "EMA",
+    "BatchGrowth",
     "Callback",
     "Checkpoint",
     "CheckpointError",
@@ -29,10 +33,13 @@ __all__ = [
     "Interrupted",
     "JSONLines",
     "LRFinder",
+    "NoiseScale",
     "NonFiniteError",
     "Progress",
+    "ReduceOnPlateau",
     "Run",
     "Trainer",
     "fit",
     "lr_find",
+    "noise_scale",
 ]

@@ -65,6 +65,7 @@ class Trainer:
             [c for c in self.callbacks if not (self.processes.rank and c.first_process_only)]
         )
         self.train, self.val = self._place(data.train), self._place(data.val)
+        self.batch_sizes: list[int] | None = None  # of each epoch, where a callback varies them
         self.eval_batch_size = max(batch_size, 256)  # no gradients are kept, so more rows fit
 
         self.history = History()
@@ -80,7 +81,10 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int | None:
         """Batches of one epoch, None where a stream does not know."""
-        known = self.train.steps(self.batch_size)
+        return self._steps(self.batch_size)
+
+    def _steps(self, batch_size: int) -> int | None:
+        known = self.train.steps(batch_size)
         limits = [n for n in (known, self.train_batches) if n is not None]
         return min(limits) if limits else None
 
@@ -89,6 +93,8 @@ class Trainer:
         """Steps of the whole run, if nothing stops it early."""
         per_epoch = self.steps_per_epoch
         planned = None if per_epoch is None else per_epoch * self.epochs
+        if self.batch_sizes is not None:
+            planned = sum(self._steps(size) or 0 for size in self.batch_sizes)
         limits = [n for n in (planned, self.max_steps) if n is not None]
         return min(limits) if limits else None
 

@@ -1,6 +1,7 @@
 """What happens besides the steps: stopping, averaging, saving, telling."""
 
 from neurarium.training.callbacks.base import Callback
+from neurarium.training.callbacks.batch_growth import BatchGrowth
 from neurarium.training.callbacks.checkpoint import Checkpoint
 from neurarium.training.callbacks.clip import Clip
 from neurarium.training.callbacks.early_stopping import EarlyStopping
@@ -8,9 +9,11 @@ from neurarium.training.callbacks.ema import EMA
 from neurarium.training.callbacks.logging import JSONLines, Progress
 from neurarium.training.callbacks.max_norm import MaxNorm
 from neurarium.training.callbacks.proximal import Proximal
+from neurarium.training.callbacks.reduce_on_plateau import ReduceOnPlateau
 
 __all__ = [
     "EMA",
+    "BatchGrowth",
     "Callback",
     "Checkpoint",
     "Clip",
@@ -19,4 +22,5 @@ __all__ = [
     "MaxNorm",
     "Progress",
     "Proximal",
+    "ReduceOnPlateau",
 ]
