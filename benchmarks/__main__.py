@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, machine, tables
+from benchmarks import accuracy, components, machine, tables
 from benchmarks.workloads import WORKLOADS, Workload
 
 _ROOT = Path(__file__).parents[1]
@@ -25,13 +25,15 @@ def main() -> None:
     arguments = _arguments()
     started, facts = time.monotonic(), machine.facts()
     print(tables.heading(facts), flush=True)
-    names = arguments.only or [*WORKLOADS, accuracy.NAME]
+    names = arguments.only or [*WORKLOADS, accuracy.NAME, components.NAME]
     chosen = [WORKLOADS[name] for name in names if name in WORKLOADS]
     measured: dict[str, dict[str, list[Any]]] = {
         w.name: {c: [] for c in _contenders(w, arguments.contenders)} for w in chosen
     }
     if accuracy.NAME in names:
         measured[accuracy.NAME] = {precision: [] for precision in accuracy.PRECISIONS}
+    if components.NAME in names:
+        measured[components.NAME] = {"all": []}
     for round_ in range(arguments.rounds):
         for name, contenders in measured.items():
             for contender, reports in contenders.items():
@@ -43,6 +45,8 @@ def main() -> None:
         print("\n" + tables.table(workload, measured[workload.name]))
     if accuracy.NAME in names:
         print("\n" + accuracy.table(measured[accuracy.NAME]))
+    if components.NAME in names:
+        print("\n" + components.table(measured[components.NAME]["all"]))
     print(f"\n{time.monotonic() - started:.0f} s in all")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "measured": measured}, indent=1))
@@ -53,6 +57,8 @@ def _measure(name: str, contender: str, seed: int) -> dict[str, Any]:
     """One fresh process's report."""
     if name == accuracy.NAME:
         return _report("benchmarks.accuracy", [contender, str(seed)], threads=2)
+    if name == components.NAME:
+        return _report("benchmarks.components", [], threads=2)
     return _report("benchmarks.worker", [name, contender], WORKLOADS[name].threads)
 
 
@@ -92,7 +98,7 @@ def _say(round_: int, name: str, contender: str, report: dict[str, Any]) -> None
     if "units" in report:
         said = tables.brief(report)
     else:
-        said = report.get("error") or f"{report['accuracy']:.4f}"
+        said = report.get("error") or (f"{report['accuracy']:.4f}" if "accuracy" in report else "")
     print(f"round {round_ + 1}  {name:9}{contender:12}{said}", file=sys.stderr, flush=True)
 
 
@@ -101,7 +107,9 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
-    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, accuracy.NAME], help="just these")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*WORKLOADS, accuracy.NAME, components.NAME], help="just these"
+    )
     parser.add_argument("--contenders", nargs="+", help="just these, and each workload's baseline")
     parser.add_argument(
         "--json", type=Path, default=_ROOT / "runs" / "benchmarks.json", help="where figures go"

@@ -118,3 +118,17 @@ def test_convolutional_networks_with_pooling_and_dropout_have_slopes():
     for penalty in (TangentProp(1.0), Jacobian(1.0)):
         penalty(model, batch).backward()
         assert model[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "penalty", [TangentProp(0.1, lambda x: torch.ones_like(x).unsqueeze(1)), Jacobian(0.1)]
+)
+def test_a_slope_penalty_looks_at_a_batch_without_counting_it_again(penalty):
+    torch.manual_seed(0)
+    x = torch.randn(6, 4)
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    penalty(model, {"input": x}).backward()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model[1].track_running_stats
+    assert model[0].weight.grad.abs().sum() > 0

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurarium.penalties._statistics import uncounted
 from neurarium.penalties.weights import _positive
 
 __all__ = ["Jacobian", "TangentProp"]
@@ -57,7 +58,8 @@ class TangentProp:
             # `forward`, past the hooks of those who listen to the model's real outputs.
             return torch.func.jvp(model.forward, (x,), (direction,))[1]
 
-        slopes = torch.vmap(slope, randomness="same")(directions)
+        with uncounted(model):
+            slopes = torch.vmap(slope, randomness="same")(directions)
         return self.weight * slopes.square().sum() / len(x)
 
     def _directions(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -106,7 +108,8 @@ class Jacobian:
         wanted = torch.is_grad_enabled()
         with torch.enable_grad():
             x = batch["input"].detach().requires_grad_()
-            output = model.forward(x)
+            with uncounted(model):
+                output = model.forward(x)
             slopes = [self._slope(output, x, u, wanted) for u in self._outputs(output)]
         return self.weight * torch.stack(slopes).sum() / len(x)
 
