@@ -8,7 +8,9 @@ from neurarium.training.callbacks import (
     Checkpoint,
     EarlyStopping,
     JSONLines,
+    MaxNorm,
     Progress,
+    Proximal,
     ReduceOnPlateau,
 )
 from neurarium.training.checkpoints import CheckpointError
@@ -33,9 +35,11 @@ __all__ = [
     "Interrupted",
     "JSONLines",
     "LRFinder",
+    "MaxNorm",
     "NoiseScale",
     "NonFiniteError",
     "Progress",
+    "Proximal",
     "ReduceOnPlateau",
     "Run",
     "Trainer",
