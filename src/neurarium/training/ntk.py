@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -78,6 +79,9 @@ class Linearized(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
+        with warnings.catch_warnings():  # torch's first use of forward mode loads TorchScript
+            warnings.simplefilter("ignore", DeprecationWarning)
+            jvp(torch.sin, (torch.zeros(()),), (torch.ones(()),))
         _, parameters = _function(model)
         self.names = list(parameters)
         self.base = copy.deepcopy(model).eval().requires_grad_(False)

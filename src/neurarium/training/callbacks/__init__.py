@@ -6,6 +6,7 @@ from neurarium.training.callbacks.checkpoint import Checkpoint
 from neurarium.training.callbacks.clip import Clip
 from neurarium.training.callbacks.early_stopping import EarlyStopping
 from neurarium.training.callbacks.ema import EMA
+from neurarium.training.callbacks.generalization_report import GeneralizationReport
 from neurarium.training.callbacks.logging import JSONLines, Progress
 from neurarium.training.callbacks.max_norm import MaxNorm
 from neurarium.training.callbacks.proximal import Proximal
@@ -18,6 +19,7 @@ __all__ = [
     "Checkpoint",
     "Clip",
     "EarlyStopping",
+    "GeneralizationReport",
     "JSONLines",
     "MaxNorm",
     "Progress",

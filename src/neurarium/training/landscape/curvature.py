@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from neurarium.learning import NonFiniteError
 from neurarium.objectives import Objective
 from neurarium.training.landscape.loss import LossFunction
 
@@ -88,7 +89,8 @@ def top_eigenvalues(
         which: "largest", "smallest" (most negative) or largest in "magnitude".
 
     Raises:
-        RuntimeError: if Lanczos did not converge, as with a loss that is not finite.
+        NonFiniteError: if the loss or its curvature is NaN or infinite here.
+        RuntimeError: if Lanczos did not converge.
 
     Source: Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural Computation 6(1);
     sharpness and flat minima: Keskar et al. (2017), arXiv:1609.04836.
@@ -181,7 +183,6 @@ def _hessian(
 def _product(loss: LossFunction) -> Product:
     point = {name: p.clone().requires_grad_() for name, p in loss.parameters.items()}
     leaves = list(point.values())
-    sizes = [p.numel() for p in leaves]
 
     def gradient(batch: dict[str, Tensor]) -> Tensor:
         with torch.enable_grad():
@@ -199,20 +200,26 @@ def _product(loss: LossFunction) -> Product:
         )
         return torch.cat([part.flatten() for part in parts])
 
+    def finite(product: Tensor) -> Tensor:
+        if not product.isfinite().all():
+            raise NonFiniteError(
+                "the loss has no finite curvature here: its second derivative is NaN or infinite"
+            )
+        return product
+
     batches = list(zip(range(2), loss.batches(), strict=False))
     # Rows of one batch: its graph serves all products, which halves their price.
     kept = gradient(batches[0][1]) if len(batches) == 1 else None
 
     def product(v: Tensor) -> Tensor:
-        assert len(v) == sum(sizes)
         if kept is not None:
-            return derivative(kept, v, keep=True)
+            return finite(derivative(kept, v, keep=True))
         total, rows = torch.zeros_like(v), 0
         for batch in loss.batches():
             count = len(next(iter(batch.values())))
             total += derivative(gradient(batch), v, keep=False) * count
             rows += count
-        return total / rows
+        return finite(total / rows)
 
     return product
 
@@ -236,7 +243,7 @@ def _by_arpack(product: Product, like: Tensor, k: int, which: str, seed: int) ->
     except ArpackError as error:
         raise RuntimeError(
             f"Lanczos did not converge to the {k} {which} eigenvalues ({error}); ask for fewer, "
-            "or see whether the loss is finite and smooth here"
+            "or for those of largest magnitude"
         ) from error
     return torch.from_numpy(values)
 
