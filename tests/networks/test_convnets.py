@@ -113,6 +113,18 @@ def test_the_projection_shortcut_is_option_b():
         ResidualBlock(4, 8, shortcut="none")
 
 
+def test_the_pooled_shortcut_of_resnet_d_looks_at_every_pixel():
+    block, x = ResidualBlock(4, 8, stride=2, shortcut="pool").eval(), torch.rand(2, 4, 5, 6)
+    way_around = block.shortcut(x)
+    convolution, norm = block.shortcut[1:]
+    # The odd last row is a mean over two pixels, not four.
+    rows = [x[:, :, i : i + 2].mean(2) for i in (0, 2, 4)]
+    means = torch.stack([r.unflatten(-1, (3, 2)).mean(-1) for r in rows], 2)
+    torch.testing.assert_close(way_around, norm(convolution(means)))
+    assert block(x).shape == (2, 8, 3, 3)
+    assert parameters(ResNet(20, shortcut="pool")) == parameters(ResNet(20, shortcut="projection"))
+
+
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 9, 7)])
 def test_resnet_fits_images_of_any_size(shape):
     model = networks.for_data("ResNet:depth=8,width=4", shape, 5)

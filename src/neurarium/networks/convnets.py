@@ -94,10 +94,11 @@ class ResNet(nn.Module):
 
     Args:
         shortcut: where the shape changes, "pad" takes every second pixel and zeros for the new
-            channels (the paper's option A, no parameters); "projection" a 1x1 convolution (B).
+            channels (the paper's option A, no parameters); "projection" a 1x1 convolution (B);
+            "pool" the mean of 2x2 pixels before it, which looks at all of them (ResNet-D).
 
     Source: He, Zhang, Ren & Sun (2015), Deep Residual Learning for Image Recognition, section
-    4.2, arXiv:1512.03385.
+    4.2, arXiv:1512.03385; ResNet-D: He T. et al. (2019), arXiv:1812.01187, section 4.2.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         outputs: int = 10,
         width: int = 16,
-        shortcut: Literal["pad", "projection"] = "pad",
+        shortcut: Literal["pad", "projection", "pool"] = "pad",
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
@@ -180,14 +181,18 @@ class _PadShortcut(nn.Module):
 
 
 def _shortcut(in_channels: int, channels: int, stride: int, kind: str) -> nn.Module:
-    if kind not in ("pad", "projection"):
-        raise ValueError(f"shortcut must be 'pad' or 'projection', got {kind!r}")
+    if kind not in ("pad", "projection", "pool"):
+        raise ValueError(f"shortcut must be 'pad', 'projection' or 'pool', got {kind!r}")
     if in_channels == channels and stride == 1:
         return nn.Identity()
     if kind == "pad":
         return _PadShortcut(channels - in_channels, stride)
+    pool: list[nn.Module] = []
+    if kind == "pool" and stride > 1:
+        # As in the branch, an odd last row or column counts for itself.
+        pool, stride = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)], 1
     convolution = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels))
+    return nn.Sequential(*pool, convolution, nn.BatchNorm2d(channels))
 
 
 def _conv3(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
