@@ -1,6 +1,7 @@
 """Batch normalization makes gradients explode with depth, before training."""
 
 import itertools
+from typing import Literal
 
 import torch
 from torch import nn
@@ -28,11 +29,11 @@ def bn_gradient_explosion(
     N(0, 1/width), then ten times as large; He's without normalization in the last row.
     """
 
-    def growth(norm: str | None, init: str) -> float:
+    def growth(norm: Literal["batch"] | None, init: str) -> float:
         model = MLP([width] * (depth + 2), norm=norm, bias=False)
         init_(model, init)
         h, outputs = torch.randn(rows, width), []
-        for layer in model.layers[:-1]:
+        for layer in list(model.layers)[:-1]:
             h = layer(h)
             if isinstance(layer, nn.ReLU):
                 outputs.append(h)

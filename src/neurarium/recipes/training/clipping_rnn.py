@@ -2,11 +2,12 @@
 
 import contextlib
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurarium.data import Data
+from neurarium.data import Batch, Data
 from neurarium.learning import Backprop, NonFiniteError
 from neurarium.recipes.reproduction import recipe
 from neurarium.training import fit
@@ -36,7 +37,7 @@ def clipping_rnn(seed: int = 0, length: int = 100, steps: int = 100) -> dict[str
     data = Data((torch.stack([values, marks], dim=2), (values * marks).sum(1)))
     losses: list[float] = []
 
-    def objective(model: nn.ModuleDict, batch: dict[str, Tensor]) -> Tensor:
+    def objective(model: Any, batch: Batch) -> Tensor:
         states, _ = model["rnn"](batch["input"])
         loss = (model["out"](states[:, -1]).squeeze(1) - batch["target"]).square().mean()
         losses.append(loss.item())
@@ -46,7 +47,7 @@ def clipping_rnn(seed: int = 0, length: int = 100, steps: int = 100) -> dict[str
         """Steps until the end, or until the loss is not finite."""
         torch.manual_seed(seed)
         rnn = nn.RNN(2, 32, batch_first=True)
-        nn.init.normal_(rnn.weight_hh_l0, std=1.5 / math.sqrt(32))
+        nn.init.normal_(rnn.all_weights[0][1], std=1.5 / math.sqrt(32))
         model = nn.ModuleDict({"rnn": rnn, "out": nn.Linear(32, 1)})
         rule = Backprop("sgd", lr=0.1)
         with contextlib.suppress(NonFiniteError):

@@ -4,7 +4,6 @@ import torch
 from torch import nn
 
 from neurarium.data import MinMax, load
-from neurarium.initialization import init_
 from neurarium.learning import Backprop
 from neurarium.networks import MLP
 from neurarium.recipes.reproduction import recipe
@@ -38,9 +37,9 @@ def init_sweep(
     ratios, table = [], {}
     for activation in ("relu", "tanh"):
         for std in stds:
-            model = init_(MLP([64, *[width] * depth, 10], activation), f"normal:std={std}")
+            model = MLP([64, *[width] * depth, 10], activation, init=f"normal:std={std}")
             h, sizes = batch.flatten(1), []
-            for layer in model.layers[:-1]:
+            for layer in list(model.layers)[:-1]:
                 h = layer(h)
                 if not isinstance(layer, nn.Linear):
                     sizes.append(h.square().mean().sqrt().item())
