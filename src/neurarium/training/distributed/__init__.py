@@ -4,6 +4,7 @@ from neurarium.training.distributed.compression import compression
 from neurarium.training.distributed.dgc import DGC
 from neurarium.training.distributed.float_truncate import FloatTruncate
 from neurarium.training.distributed.parameter_server import ParameterServer
+from neurarium.training.distributed.profile import StepProfile, profile_step
 from neurarium.training.distributed.qsgd import QSGD
 from neurarium.training.distributed.sign_sgd import SignSGD
 from neurarium.training.distributed.simulated import SimulatedWorkers
@@ -16,6 +17,8 @@ __all__ = [
     "ParameterServer",
     "SignSGD",
     "SimulatedWorkers",
+    "StepProfile",
     "TernGrad",
     "compression",
+    "profile_step",
 ]

@@ -1,0 +1,182 @@
+"""Two real processes, on gloo: they end where one does, and where the simulator says."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.training.distributed import worker
+
+from neurarium.learning import Backprop
+from neurarium.objectives import supervised
+from neurarium.training import CheckpointError, fit
+from neurarium.training.distributed import SimulatedWorkers
+from neurarium.training.distributed.processes import Processes
+from neurarium.training.distributed.shares import part_of, shares
+
+ROOT = Path(__file__).parents[3]
+
+
+def run_two(*arguments: str, seconds: float = 180) -> None:
+    """`python worker.py ...` twice, as torchrun would; fails at once if one of them does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+              "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}  # fmt: skip
+    command = [sys.executable, "-W", "error", "-m", "tests.training.distributed.worker"]
+    running = [
+        subprocess.Popen(
+            [*command, *arguments],
+            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    deadline = time.monotonic() + seconds
+    while any(p.poll() is None for p in running) and not any(p.poll() for p in running):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    failed = [p for p in running if p.poll() != 0]
+    for process in failed:
+        process.kill()
+    outputs = [p.communicate()[0] for p in running]
+    assert not failed, "\n".join(outputs)
+    Path(arguments[0], "output").write_text(outputs[0])
+    Path(arguments[0], "output1").write_text(outputs[1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("two")
+    run_two(str(path), *worker.TASKS)
+    return path
+
+
+def of(folder, task, rank=0):
+    weights = load_file(folder / f"{task}{rank}.safetensors")
+    return weights, json.loads((folder / f"{task}{rank}.json").read_text())
+
+
+@pytest.mark.parametrize("task", ["plain", "unused"])
+def test_two_processes_end_where_one_does(task, folder, tmp_path, unchecked, capsys):
+    weights, figures = of(folder, task)
+    model, alone = worker.TASKS[task](tmp_path)
+    torch.testing.assert_close(weights, dict(model.state_dict()), rtol=1e-4, atol=1e-6)
+    assert figures["history"].keys() == alone["history"].keys()
+    for name, values in alone["history"].items():
+        assert figures["history"][name] == pytest.approx(values, rel=1e-4), name
+    assert figures["test"] == pytest.approx(alone["test"], rel=1e-4)
+
+
+@pytest.mark.parametrize("task", ["plain", "unused", "few_rows", "loader", "whole", "cut"])
+def test_all_processes_end_alike(task, folder):
+    (weights, figures), (their_weights, their_figures) = of(folder, task), of(folder, task, 1)
+    assert figures["history"] == their_figures["history"]
+    assert figures["test"] == pytest.approx(their_figures["test"])
+    for name in weights:
+        torch.testing.assert_close(weights[name], their_weights[name], rtol=1e-6, atol=1e-7)
+
+
+def test_a_loaders_rows_are_shared_out_once(folder):
+    # A loader draws its order anew in each process; all must draw the same.
+    seen = [of(folder, "loader", rank)[1]["rows"] for rank in range(2)]
+    assert abs(len(seen[0]) - len(seen[1])) <= 12  # batches of 7: 3 and 4 rows
+    assert sorted(seen[0] + seen[1]) == pytest.approx(sorted(worker.tensors(82)[0][:, 0].tolist()))
+
+
+def test_a_resumed_run_ends_in_the_same_bytes_on_both(folder):
+    # Dropout differs between the processes and so do the compressors' residuals: all are kept.
+    for rank in range(2):
+        (weights, figures), (again, after) = of(folder, "whole", rank), of(folder, "cut", rank)
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
+        assert figures["history"] == after["history"]
+
+
+def test_the_first_process_alone_writes_and_shows(folder):
+    assert "epoch 3/3" in (folder / "output").read_text()
+    assert "epoch" not in (folder / "output1").read_text()
+    assert len((folder / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    _, figures = of(folder, "whole")
+    assert figures["config"]["processes"] == 2
+    assert "DGC(sparsity=0.5" in figures["config"]["communication"]
+
+
+def test_a_rule_whose_processes_part_is_refused(folder):
+    for rank in range(2):
+        assert "have different weights" in of(folder, "parted", rank)[1]["error"]
+
+
+def test_a_run_of_two_cannot_be_resumed_by_one(folder, unchecked):
+    with pytest.raises(CheckpointError, match=r"processes 2, this run has 1"):
+        worker.whole(folder, "cut", resume=True, communication=None)
+
+
+@pytest.mark.parametrize("number", range(len(worker.HOOKS)))
+def test_hooks_average_as_the_simulator_does(number, folder, unchecked):
+    found = [load_file(folder / f"hook{number}-{rank}.safetensors") for rank in range(2)]
+    model = worker.make_network().double()
+    rule = Backprop("sgd", lr=0.1)
+    simulated = SimulatedWorkers(2, compressor=worker.HOOKS[number] or None, rule=rule)
+    simulated.bind(model, supervised("cross_entropy"))
+    x, y = worker.tensors(64)
+    for x_part, y_part in zip(x.double().split(8), y.split(8), strict=True):
+        simulated.step({"input": x_part, "target": y_part})
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(found[0][name], value)
+        assert torch.equal(found[0][name], found[1][name])
+
+
+def test_power_sgd_runs_and_keeps_the_processes_together(folder):
+    number = len(worker.HOOKS)
+    found = [load_file(folder / f"hook{number}-{rank}.safetensors") for rank in range(2)]
+    exact = load_file(folder / "hook0-0.safetensors")
+    for name in exact:
+        assert torch.equal(found[0][name], found[1][name])
+    assert not torch.equal(found[0]["0.weight"], exact["0.weight"])
+    torch.testing.assert_close(found[0]["0.weight"], exact["0.weight"], rtol=0, atol=0.1)
+
+
+# How batches are shared out
+
+
+@pytest.mark.parametrize("rows", range(1, 20))
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_every_row_goes_to_one_worker_and_none_is_left_alone(rows, workers):
+    parts = shares(rows, workers)
+    assert len(parts) == workers
+    taken = [row for part in parts for row in range(rows)[part]]
+    assert taken == list(range(rows))
+    sizes = [part.stop - part.start for part in parts]
+    busy = [size for size in sizes if size]
+    assert max(busy) - min(busy) <= 1
+    assert rows == 1 or min(busy) > 1 or workers == 1
+
+
+def test_a_part_of_a_batch_leaves_what_has_no_rows():
+    batch = {"input": torch.arange(6), "edges": torch.arange(4), "scale": torch.tensor(2.0)}
+    found = part_of(batch, slice(2, 4))
+    assert found["input"].tolist() == [2, 3]
+    assert found["edges"].tolist() == [0, 1, 2, 3]
+    assert found["scale"] == 2
+
+
+def test_one_process_alone_changes_nothing():
+    alone = Processes()
+    batch = {"input": torch.ones(3, 1)}
+    assert alone.share(batch) is batch
+    assert alone.agree(2, 0) == (2, 0)
+    assert alone.seed(5) == 5
+    assert alone.wrap(len, torch.nn.Linear(1, 1)) is len
+
+
+def test_refusals(unchecked):
+    with pytest.raises(ValueError, match="needs several processes; start this program by torchrun"):
+        fit(worker.make_network(), worker.make_data(), lr=0.1, communication="dgc", verbose=False)

@@ -1,0 +1,195 @@
+"""One of several processes: does a task of `TASKS` and writes its weights and figures.
+
+Run by `test_processes.py` with a folder and tasks; RANK and the rest are in the environment.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+
+from neurarium.data import Data
+from neurarium.learning import Backprop
+from neurarium.objectives import supervised
+from neurarium.training import Callback, EarlyStopping, Interrupted, fit
+from neurarium.training.distributed import compression
+
+RANK = int(os.environ.get("RANK", "0"))
+
+
+def tensors(rows: int = 41) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 4, generator=generator)
+    return x, (x @ torch.randn(4, 3, generator=generator)).argmax(1)
+
+
+def make_data() -> Data:
+    x, y = tensors()
+    return Data((x, y), (x[:12], y[:12]), (x[12:24], y[12:24]))
+
+
+def make_network(seed: int = 0, dropout: float = 0.0, norm: bool = False) -> nn.Module:
+    torch.manual_seed(seed)
+    normalize = nn.BatchNorm1d(8) if norm else nn.Identity()
+    return nn.Sequential(
+        nn.Linear(4, 8), normalize, nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)
+    )
+
+
+def sgd() -> Backprop:
+    return Backprop("sgd:momentum=0.9", lr=0.1, max_grad_norm=1.0, schedule="one_cycle")
+
+
+def weight_decay(model: nn.Module, batch: object) -> torch.Tensor:
+    """By name, which only the model itself has."""
+    return 0.1 * model[0].weight.square().sum()
+
+
+OBJECTIVE = supervised("cross_entropy", penalties=[weight_decay])
+
+
+class StopAt(Callback):
+    """Interrupts one process alone."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, outputs, batch, batch_idx):
+        if trainer.step == self.step and RANK == 1:
+            os.kill(os.getpid(), 2)
+
+
+def hooked(name: str, steps: int = 8) -> nn.Module:
+    """DistributedDataParallel in a loop of the user's own, by a communication hook."""
+    model = make_network().double()
+    parallel = DistributedDataParallel(model)
+    if name:
+        compression(name).attach(parallel)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, y = tensors(8 * steps)
+    for x_part, y_part in zip(x.double().split(8), y.split(8), strict=True):
+        mine = slice(4 * RANK, 4 * RANK + 4)
+        optimizer.zero_grad()
+        cross_entropy(parallel(x_part[mine]), y_part[mine]).backward()
+        optimizer.step()
+    return model
+
+
+def fitted(folder: Path, **options) -> tuple[nn.Module, dict]:
+    model = options.pop("model", None) or make_network(seed=RANK)  # the first one's counts
+    data = options.pop("data", None) or make_data()
+    arguments = {"rule": sgd(), "epochs": 3, "batch_size": 7, "verbose": False, **options}
+    run = fit(model, data, arguments.pop("objective", OBJECTIVE), **arguments)
+    figures = {name: values for name, values in run.history.items() if name != "seconds"}
+    return model, {"history": figures, "test": run.evaluate("test"), "config": run.config}
+
+
+def plain(folder: Path):
+    return fitted(folder, directory=folder / "run", verbose=True)
+
+
+def unused(folder: Path):
+    model = make_network()
+    model.idle = nn.Linear(2, 2)
+    model.forward = lambda x, layers=list(model)[:5]: nn.Sequential(*layers)(x)
+    return fitted(folder, model=model)
+
+
+def few_rows(folder: Path):
+    """Batches with fewer rows than twice the processes, under batch normalization."""
+    x, y = tensors(11)
+    return fitted(folder, model=make_network(norm=True), data=Data((x, y), (x, y), (x, y)),
+                  batch_size=8)  # fmt: skip
+
+
+class Rows(Callback):
+    """Notes the rows of the last epoch that this process saw."""
+
+    def on_train_epoch_start(self, trainer):
+        self.seen = []
+
+    def on_train_batch_end(self, trainer, outputs, batch, batch_idx):
+        self.seen += batch["input"][:, 0].tolist()
+
+
+def loader(folder: Path):
+    x, y = tensors(82)
+    stream = DataLoader(TensorDataset(x, y), 7, shuffle=True)
+    data = Data(stream, (x, y), (x, y), task="multiclass", classes="abc")
+    model, figures = fitted(folder, data=data, callbacks=[rows := Rows()])
+    return model, {**figures, "rows": rows.seen}
+
+
+def whole(folder: Path, name: str = "whole", stop: int = 0, **options):
+    arguments = {
+        "rule": Backprop("sgd", lr=0.1),
+        "communication": "dgc:0.5",
+        "callbacks": [EarlyStopping(), StopAt(stop)],
+        "directory": folder / name,
+        **options,
+    }
+    return fitted(folder, model=make_network(dropout=0.3), **arguments)
+
+
+def cut(folder: Path):
+    with contextlib.suppress(Interrupted):
+        whole(folder, "cut", stop=8)
+        raise AssertionError("both processes should have been interrupted")
+    return whole(folder, "cut", resume=True)
+
+
+class Aimless:
+    """A rule that does not backpropagate: each process would go its own way."""
+
+    def bind(self, model, objective):
+        self.model, self.objective = model, objective
+
+    @torch.no_grad()
+    def step(self, batch):
+        loss = self.objective(self.model, batch)["loss"]
+        for p in self.model.parameters():
+            p.add_(loss)
+        return {"loss": loss}
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state): ...
+
+
+def parted(folder: Path):
+    try:
+        fitted(folder, rule=Aimless())
+    except ValueError as error:
+        return make_network(), {"error": str(error)}
+    raise AssertionError("should have been refused")
+
+
+TASKS = {
+    task.__name__: task for task in (plain, unused, few_rows, loader, whole, cut, parted)
+}  # fmt: skip
+HOOKS = ["", "terngrad", "dgc:0.7,warmup_epochs=0", "qsgd", "sign_sgd", "float_truncate"]
+
+
+def main(folder: Path, names: list[str]) -> None:
+    """Each task's weights and figures of this process, in files; then those of each hook."""
+    torch.set_num_threads(1)
+    for name in names:
+        model, figures = TASKS[name](folder)
+        save_file(dict(model.state_dict()), folder / f"{name}{RANK}.safetensors")
+        (folder / f"{name}{RANK}.json").write_text(json.dumps(figures))
+    for number, name in enumerate([*HOOKS, "power_sgd:start=2"]):
+        weights = dict(hooked(name).state_dict())
+        save_file(weights, folder / f"hook{number}-{RANK}.safetensors")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
