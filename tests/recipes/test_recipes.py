@@ -1,5 +1,7 @@
 """Every recipe runs, scaled down where it is long, and finds what it should find."""
 
+import itertools
+
 import pytest
 
 from neurarium import recipes, zoo
@@ -39,8 +41,41 @@ def _every_activation_is_in_the_table(table):
     assert len(table) == 2 * len(gradients)
 
 
+def _an_output_that_starts_dead_is_a_class_lost(table):
+    assert table["dead outputs, biases 1"] == 0 < table["dead outputs, usual start"]
+    assert table["rectifier, usual start"] < table["rectifier, biases 1"] - 0.05
+
+
+def _wide_weights_and_binary_outputs_are_worse(table):
+    assert set(table) == {
+        "N(0, 1)", "N(0, 1/inputs), epoch 5", "N(0, 1), epoch 5", "four binary outputs"
+    }  # fmt: skip
+    assert table["four binary outputs"] < table["N(0, 1/inputs), epoch 5"]
+
+
+def _every_variant_of_the_perceptron_learns(table):
+    assert len(table) == 4
+    assert min(table.values()) > 0.85
+
+
+def _units_are_robust_to_their_widths(table):
+    assert min(table["widths times 2"], table["widths times 4"]) > 0.9
+    assert table["two stages, then gradients"] > 0.9
+
+
+def _doubling_the_pieces_halves_the_error_each_time(table):
+    errors = [table[f"{n} pieces, constructed"] for n in (50, 100, 200, 400, 800)]
+    assert all(1.9 < a / b < 2.1 for a, b in itertools.pairwise(errors))
+    assert 0 < table["50 units, learnt"] < 0.4
+
+
 CHECKS = {
     "activations-digits": _every_activation_is_in_the_table,
+    "nielsen-digits": _wide_weights_and_binary_outputs_are_worse,
     "nielsen-mnist": _last_epoch_is_beside_the_best,
+    "perceptron-digits": _every_variant_of_the_perceptron_learns,
+    "rbf-digits": _units_are_robust_to_their_widths,
+    "relu-classifier": _an_output_that_starts_dead_is_a_class_lost,
+    "universal-approximation": _doubling_the_pieces_halves_the_error_each_time,
     "robust-line": _outliers_pull_in_the_order_of_influence,
 }
