@@ -80,6 +80,9 @@ NOT_TECHNIQUES = (
     "training.callbacks.JSONLines",
     "training.callbacks.Progress",
     "training.lr_finder.LRFinder",  # what `lr_find` returns
+    "training.distributed.StepProfile",  # what `profile_step` returns
+    "study.Ablation",  # what `ablate` returns
+    "study.Tuning",  # what `tune` returns
 )
 
 _ROOT = Path(__file__).parent
