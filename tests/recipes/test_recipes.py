@@ -69,13 +69,56 @@ def _doubling_the_pieces_halves_the_error_each_time(table):
     assert 0 < table["50 units, learnt"] < 0.4
 
 
+def _sigmoids_stay_at_chance_without_normalization(table):
+    assert table["test accuracy without"] < 0.15
+
+
+def _the_explosion_is_batch_normalizations_and_not_the_weights(table):
+    ten_times = table["batch norm, weights 10 times as large"]
+    assert ten_times == pytest.approx(1.467, rel=0.03)
+    assert table["no batch norm, He's weights"] == pytest.approx(1, abs=0.1)
+
+
+def _a_disturbed_normalization_is_still_smoother_than_none(table):
+    for figure in ("range of the loss", "change of the gradient"):
+        assert table[f"disturbed batch norm: {figure}"] < table[f"plain: {figure}"] / 2
+
+
+def _a_clipped_loss_stays_finite(table):
+    assert table["steps with the norm clipped to 1"] == 100
+    assert table["last loss with the norm clipped to 1"] < 0.4
+
+
+def _each_initialization_has_its_rate(table):
+    expected = {
+        "relu, twice kaiming": 2,
+        "tanh, xavier": 0.92,
+        "tanh, N(0, 0.05^2)": 0.4,
+        "sigmoid, N(0, 1/n)": 0.23,
+    }
+    assert {k: table[k] for k in expected} == pytest.approx(expected, rel=0.07)
+
+
+def _small_weights_silence_and_large_ones_saturate(table):
+    assert table["relu, std 0.01: signal"] < 1e-5
+    assert table["tanh, std 0.01: signal"] < 1e-5
+    assert table["relu, std 0.3: signal"] > 5
+    assert 0.7 < table["tanh, std 0.3: signal"] < 1
+
+
 CHECKS = {
     "activations-digits": _every_activation_is_in_the_table,
+    "batch-norm-sigmoid": _sigmoids_stay_at_chance_without_normalization,
+    "bn-gradient-explosion": _the_explosion_is_batch_normalizations_and_not_the_weights,
+    "bn-smoothness": _a_disturbed_normalization_is_still_smoother_than_none,
+    "clipping-rnn": _a_clipped_loss_stays_finite,
+    "depth-rates": _each_initialization_has_its_rate,
+    "init-sweep": _small_weights_silence_and_large_ones_saturate,
     "nielsen-digits": _wide_weights_and_binary_outputs_are_worse,
     "nielsen-mnist": _last_epoch_is_beside_the_best,
     "perceptron-digits": _every_variant_of_the_perceptron_learns,
     "rbf-digits": _units_are_robust_to_their_widths,
     "relu-classifier": _an_output_that_starts_dead_is_a_class_lost,
-    "universal-approximation": _doubling_the_pieces_halves_the_error_each_time,
     "robust-line": _outliers_pull_in_the_order_of_influence,
+    "universal-approximation": _doubling_the_pieces_halves_the_error_each_time,
 }
