@@ -42,7 +42,7 @@ def augment_and_classify(
         beta: weight of the comparison.
 
     Source: Perez & Wang (2017), The Effectiveness of Data Augmentation in Image Classification
-    using Deep Learning, sections 3.3 and 4.1, arXiv:1712.04621.
+    using Deep Learning, arXiv:1712.04621.
     """
     return _AugmentAndClassify(augmenter, kind, alpha, beta, resolve(loss, losses, "loss"))
 

@@ -24,7 +24,7 @@ class NeuralAugment(nn.Module):
         channels: of the images, for the default net.
 
     Source: Perez & Wang (2017), The Effectiveness of Data Augmentation in Image Classification
-    using Deep Learning, section 3.3, arXiv:1712.04621.
+    using Deep Learning, arXiv:1712.04621.
     """
 
     def __init__(self, net: nn.Module | None = None, channels: int = 3) -> None:
