@@ -74,8 +74,9 @@ def test_on_its_centre_a_unit_is_flat(kernel):
 
 def test_far_from_the_origin_distances_keep_their_digits_in_float32():
     layer = units([[1000.0, 1000], [1001, 1000]]).float()
-    x = torch.tensor([[1000.5, 1000]])
-    torch.testing.assert_close(layer(x), torch.full((1, 2), math.exp(-0.25)))
+    x = torch.tensor([[1000.3125, 1000]])  # squared it needs 28 bits, of which float32 has 24
+    expected = torch.tensor([[math.exp(-(0.3125**2)), math.exp(-(0.6875**2))]])
+    torch.testing.assert_close(layer(x), expected)
 
 
 # --- placing -----------------------------------------------------------------------------
