@@ -46,7 +46,13 @@ FAMILIES = {
 }
 
 # Folder of recipes -> its chapter, as typed after `neurarium reproduce --family`.
-CHAPTERS = {"neurons": "01", "objectives": "02", "training": "03", "convolution": "10"}
+CHAPTERS = {
+    "neurons": "01",
+    "objectives": "02",
+    "training": "03",
+    "learning": "04",
+    "convolution": "10",
+}
 
 # Public names that are tools around techniques and have no equation or paper of their own;
 # shell patterns over `module.name`.

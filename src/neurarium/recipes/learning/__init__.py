@@ -1,0 +1,1 @@
+"""Family 04: learning rules beyond backpropagation."""
