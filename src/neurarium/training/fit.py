@@ -158,7 +158,7 @@ def fit(
             )
             lr = processes.of_first({"lr": found.suggestion or _ADAM_RATE})["lr"]
         rule = Backprop(lr=lr, schedule="one_cycle")
-    directory = None if directory is None else Path(directory)
+    directory = processes.same_path(directory)
     trainer = Trainer(
         model,
         data,

@@ -176,6 +176,26 @@ def test_each_worker_normalizes_its_own_rows():
     assert model[1].num_batches_tracked == 1
 
 
+def test_every_worker_begins_a_step_with_the_same_buffers():
+    class Counting(nn.Linear):
+        def __init__(self):
+            super().__init__(4, 3)
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x) * self.calls
+
+    (batch,) = batches(count=1)
+    torch.manual_seed(0)
+    model = Counting().double()
+    whole = copy.deepcopy(model)
+    rule = Backprop("sgd", lr=0.3)
+    found, _ = trained(SimulatedWorkers(3, rule=copy.deepcopy(rule)), [batch], model)
+    torch.testing.assert_close(found, trained(rule, [batch], whole)[0])
+    assert model.calls == 1
+
+
 def test_parameters_of_the_loss_and_parameters_without_gradient():
     torch.manual_seed(0)
     model = nn.ModuleDict({"used": nn.Linear(4, 1), "idle": nn.Linear(2, 2)}).double()

@@ -93,7 +93,7 @@ def fitted(folder: Path, **options) -> tuple[nn.Module, dict]:
 
 
 def plain(folder: Path):
-    return fitted(folder, directory=folder / "run", verbose=True)
+    return fitted(folder, directory=None if RANK else folder / "run", verbose=True)
 
 
 def unused(folder: Path):

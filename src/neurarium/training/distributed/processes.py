@@ -7,6 +7,7 @@ import atexit
 import io
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ class Processes:
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size, self.weight = rank, size, 1.0
         # Decisions are exchanged between processors, so that no accelerator has to wait.
-        self.group: Any = dist.new_group(backend="gloo") if size > 1 else None
+        lacking = size > 1 and "gloo" not in dist.get_backend_config()
+        self.group: Any = dist.new_group(backend="gloo") if lacking else None
         self.how: Compressor | TorchHook | None = None
 
     @classmethod
@@ -131,6 +133,18 @@ class Processes:
         values = torch.tensor(list(figures.values()), dtype=torch.float64)
         dist.broadcast(values, 0, group=self.group)
         return dict(zip(figures, values.tolist(), strict=True))
+
+    def same_path(self, path: str | Path | None) -> Path | None:
+        """The first process's path: the others may not know what it is called."""
+        if self.size == 1:
+            return None if path is None else Path(path)
+        text = str(path or "").encode()
+        (length,) = self.agree(len(text) if self.rank == 0 else 0)
+        letters = torch.zeros(length, dtype=torch.uint8)
+        if self.rank == 0 and text:
+            letters = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        dist.broadcast(letters, 0, group=self.group)
+        return Path(letters.numpy().tobytes().decode()) if length else None
 
     def add_up(self, rows: int, totals: Mapping[str, Tensor]) -> tuple[int, dict[str, Tensor]]:
         """Rows, and sums over them, of all processes."""
