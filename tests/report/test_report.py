@@ -108,7 +108,7 @@ def table():
     return trained(nr.load(mixed_table(), target="kind"), epochs=20)
 
 
-COMMON = ["Figures", "Training", "What was chosen", "Data", "Record"]
+COMMON = ["Figures", "Training", "Diagnosis", "What was chosen", "Data", "Record"]
 
 
 def test_classification_of_pictures(digits, tmp_path):
@@ -168,7 +168,7 @@ def test_what_is_not_known_is_left_out(digits, tmp_path):
 
     no_test = trained(nr.Data((torch.randn(50, 3), torch.arange(50) % 2)), epochs=1)
     page = read(no_test, tmp_path / "report.html")
-    assert page.titles == ["Training", "What was chosen", "Data", "Record"]
+    assert page.titles == ["Training", "Diagnosis", "What was chosen", "Data", "Record"]
 
 
 def test_streams_and_unknown_tasks(tmp_path):
@@ -181,7 +181,7 @@ def test_streams_and_unknown_tasks(tmp_path):
     sequences = nr.Data((torch.randn(40, 5, 3), torch.zeros(40, 5, dtype=torch.long)))
     objective = supervised(lambda output, target: (output.mean(-1) - target).square().mean())
     page = read(trained(sequences, nn.Linear(3, 2), objective=objective), tmp_path / "report.html")
-    assert page.titles == ["Training", "What was chosen", "Data", "Record"]
+    assert page.titles == ["Training", "Diagnosis", "What was chosen", "Data", "Record"]
 
 
 def test_several_splits_stand_side_by_side(digits, tmp_path):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from neurarium.cli import failures
+from neurarium.cli.diagnose import diagnose
 from neurarium.cli.doctor import doctor
 from neurarium.cli.evaluate import evaluate
 from neurarium.cli.fit import fit
@@ -51,7 +52,7 @@ def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-for verb in (fit, predict, evaluate, resume, report, zoo, show, reproduce, doctor):
+for verb in (fit, predict, evaluate, resume, report, diagnose, zoo, show, reproduce, doctor):
     app.command()(_carrying(verb))
 
 

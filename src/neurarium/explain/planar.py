@@ -67,12 +67,15 @@ class Planar:
         panels = 1 + len(self.views)
         figure = Figure(figsize=(4 * panels, 3.8), layout="constrained")
         first, *others = np.atleast_1d(figure.subplots(1, panels))
-        self._plot_regions(first)
+        self.plot_regions(first)
+        first.set_title("decision regions")
         for axes, view in zip(others, self.views.values(), strict=True):
-            self._plot_view(axes, view)
+            self.plot_view(axes, view)
+            axes.set_title(view.layer)
         return figure
 
-    def _plot_regions(self, axes: "Axes") -> None:
+    def plot_regions(self, axes: "Axes") -> None:
+        """Draw the decision regions and the points."""
         from matplotlib import colormaps
 
         colors = colormaps[_COLORS]
@@ -83,14 +86,15 @@ class Planar:
         )  # fmt: skip
         axes.imshow(shown, origin="lower", extent=ends, aspect="auto", interpolation="nearest")
         self._scatter(axes, self.points)
-        axes.set(title="decision regions", xlim=ends[:2], ylim=ends[2:])
+        axes.set(xlim=ends[:2], ylim=ends[2:])
 
-    def _plot_view(self, axes: "Axes", view: HiddenView) -> None:
+    def plot_view(self, axes: "Axes", view: HiddenView) -> None:
+        """Draw the grid and the points as a hidden layer sees them."""
         for lines in (view.grid, view.grid.swapaxes(0, 1)):
             for line in lines:
                 axes.plot(*line.T, color="0.7", lw=0.7, zorder=1)
         self._scatter(axes, view.points)
-        axes.set(title=view.layer, xlabel=view.axes[0], ylabel=view.axes[1])
+        axes.set(xlabel=view.axes[0], ylabel=view.axes[1])
 
     def _scatter(self, axes: "Axes", points: np.ndarray) -> None:
         if self.targets is None or self.targets.dtype.kind == "f":

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurarium.report import examples, overview, results
+from neurarium.report import diagnostics, examples, overview, results
 from neurarium.report.facts import Facts
 from neurarium.report.page import page
 from neurarium.training import Run
@@ -45,6 +45,7 @@ def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
             examples.important_pixels(facts),
             results.calibration(facts),
             overview.training(facts),
+            diagnostics.verdicts(facts),
             overview.choices(facts),
             overview.data_summary(facts),
             overview.rerun(facts),

@@ -32,7 +32,8 @@ class Check:
         value: the number behind the verdict.
         limit: what it was compared with.
         advice: what to do.
-        rows: numbers of the rows in question, within the split that was looked at.
+        rows: numbers of the rows in question, the worst first.
+        split: the split that they are of: "val" or "test".
     """
 
     name: str
@@ -42,6 +43,7 @@ class Check:
     limit: float = math.nan
     advice: str = ""
     rows: tuple[int, ...] = ()
+    split: str = ""
 
 
 def inputs(evidence: Evidence) -> Check:
@@ -226,7 +228,7 @@ def underfitting(evidence: Evidence) -> Check:
     if unseen is not None and evidence.unseen is not None:
         split, answers = evidence.unseen
         worse = min(worse, (answers.loss - unseen) / constant)
-        figure += f"; on {split} rows {answers.loss:.3g} and {unseen:.3g}"
+        figure += f"; on {_called(split)} rows {answers.loss:.3g} and {unseen:.3g}"
     elif evidence.train.rows < 10 * evidence.train.batches[0]["input"][0].numel():
         worse = -math.inf  # so few rows a linear model knows by heart
     return Check(name, worse > MARGIN, figure, worse, MARGIN, advice)
@@ -238,6 +240,7 @@ def overfitting(evidence: Evidence) -> Check:
     if evidence.unseen is None:
         return Check(name, None, "there are no rows that were not trained on")
     split, answers = evidence.unseen
+    called = _called(split)
     advice = (
         "get more rows or augment them, add weight_decay or dropout, use a smaller network, or "
         "stop early"
@@ -252,15 +255,17 @@ def overfitting(evidence: Evidence) -> Check:
         pooled = (train * n + other * m) / (n + m)
         error = math.sqrt(max(pooled * (1 - pooled), 1e-12) * (1 / n + 1 / m))
         gap = train - other
-        figure = f"{train:.1%} of training rows are right, {other:.1%} of {split} rows{turned}"
+        figure = (
+            f"{train:.1%} of training rows are right, {other:.1%} of {_called(split)} rows{turned}"
+        )
         found = gap > GAP_ACCURACY and gap > SIGNIFICANT * error
         return Check(name, found, figure, gap, GAP_ACCURACY, advice)
     if evidence.constant_loss is None or not evidence.constant_loss > 0:
         return Check(name, None, "the loss of a constant answer is unknown here")
     gap = (answers.loss - evidence.train.loss) / evidence.constant_loss
     figure = (
-        f"the loss is {evidence.train.loss:.3g} on training rows, {answers.loss:.3g} on {split} "
-        f"rows{turned}"
+        f"the loss is {evidence.train.loss:.3g} on training rows, {answers.loss:.3g} on "
+        f"{called} rows{turned}"
     )
     return Check(name, gap > GAP_LOSS, figure, gap, GAP_LOSS, advice)
 
@@ -285,7 +290,9 @@ def label_noise(evidence: Evidence) -> Check:
     joint = confident_joint(p, labels)
     counted = int(joint.sum())
     wrong = counted - int(joint.diag().sum())
-    figure = f"{wrong} of {counted} {split} rows are confidently of another class than labelled"
+    figure = (
+        f"{wrong} of {counted} {_called(split)} rows are confidently of another class than labelled"
+    )
     explained = evidence.explained
     if kappa < KAPPA or (explained is not None and explained < UNLEARNT):
         return Check(name, None, "the network is too bad to judge labels by")
@@ -295,11 +302,17 @@ def label_noise(evidence: Evidence) -> Check:
     least = wilson(wrong, counted)[0]
     figure += f"; its wrong answers are hardly less sure than its right ones (area {area:.2f})"
     advice = "look at these rows first, and correct them or use a robust loss "
-    rows = tuple(suspicious_labels(p, labels).tolist())
     found = wrong / counted > NOISE and least > NOISE / 3 and area < DISCERNMENT
     if not found:
         figure = figure.split(";")[0] + f"; wrong answers are less sure (area {area:.2f})"
-    return Check(name, found, figure, wrong / counted, NOISE, advice, rows if found else ())
+        return Check(name, False, figure, wrong / counted, NOISE)
+    suspicious = suspicious_labels(p, labels)
+    numbers = () if answers.numbers is None else tuple(answers.numbers[suspicious].tolist())
+    return Check(name, True, figure, wrong / counted, NOISE, advice, numbers, split)
+
+
+def _called(split: str) -> str:
+    return {"val": "validation"}.get(split, split)
 
 
 def _discernment(confidence: torch.Tensor, right: torch.Tensor) -> float:

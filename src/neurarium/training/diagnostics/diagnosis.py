@@ -131,8 +131,8 @@ def diagnose(
     module: nn.Module = run.model if run is not None else model  # type: ignore[assignment]
     if run is not None:
         data = run.data if data is None else data
-        objective = objective or run.objective
-        rule = rule or getattr(run, "rule", None) or rule_of(run.config)
+        objective = objective or run.objective or _objective_of(run)
+        rule = rule or getattr(run, "rule", None) or _rule_of(run)
         history = run.history if history is None else history
         batch_size = batch_size or run.config.get("batch_size")
     if data is None:
@@ -177,14 +177,23 @@ def _updates(evidence: Evidence) -> dict[str, float]:
     )
 
 
-def rule_of(config: Mapping[str, Any]) -> Backprop | None:
-    """The rule that `fit` chose, from a run's record; None where it is not recorded."""
-    choice = config.get("choice")
-    if not choice or (config.get("options") or {}).get("rule"):
+def _objective_of(run: Run) -> Objective | None:
+    """The objective that the command line was told or chose, from a loaded run's record."""
+    options = run.config.get("options") or {}
+    if run.task is None:
+        return None
+    loss = options.get("loss") or _LOSSES[run.task]
+    return supervised(loss, options.get("penalties") or ())
+
+
+def _rule_of(run: Run) -> Backprop | None:
+    """The rule that was chosen from the data, from a run's record; None where it is not there."""
+    choice, options = run.config.get("choice"), run.config.get("options") or {}
+    if not choice or options.get("rule"):
         return None
     return Backprop(
         choice["optimizer"],
         choice["lr"],
         weight_decay=choice["weight_decay"],
-        max_grad_norm=(config.get("options") or {}).get("max_grad_norm"),
+        max_grad_norm=options.get("max_grad_norm"),
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurarium import metrics
-from neurarium.data import Data, Split
+from neurarium.data import Data, Resident, Split
 from neurarium.learning import Backprop
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
@@ -28,12 +28,17 @@ _UNKNOWN = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, Index
 
 @dataclass
 class Answers:
-    """What the network answers to some rows."""
+    """What the network answers to some rows.
+
+    Args:
+        numbers: of the rows within their split, None of a stream.
+    """
 
     batches: list[dict[str, Tensor]]
     loss: float
     output: Tensor | None
     target: Tensor | None
+    numbers: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -91,16 +96,23 @@ class Evidence:
     def answers(
         self, split: Split, model: nn.Module | None = None, objective: Objective | None = None
     ) -> Answers:
-        """Loss and outputs on the first rows of the split, in a shuffled order."""
-        batches, seen = [], 0
+        """Loss and outputs on rows of the split, drawn at random; of a stream, its first."""
+        batches: list[dict[str, Tensor]] = []
+        seen, numbers = 0, None
         with randomness.isolated():
-            for batch in split.batches(self.batch_size, self.seed):
+            torch.manual_seed(self.seed)  # of a loader's own draws
+            if isinstance(split, Resident):
+                numbers = torch.randperm(len(split))[: self.rows]
+                split = Resident({name: value[numbers] for name, value in split.tensors.items()})
+            for batch in split.batches(self.batch_size):
                 moved = {name: value.to(self.device) for name, value in batch.items()}
                 batches.append(self.data.prepare(moved))
                 seen += len(next(iter(moved.values())))
                 if seen >= self.rows:
                     break
-        return self.judge(batches, model, objective)
+        answers = self.judge(batches, model, objective)
+        answers.numbers = numbers
+        return answers
 
     @torch.no_grad()
     def judge(
@@ -138,7 +150,7 @@ class Evidence:
         for name in ("val", "test"):
             split = getattr(self.data, name)
             if split is not None:
-                return {"val": "validation"}.get(name, name), self.answers(split)
+                return name, self.answers(split)
         return None
 
     @property
