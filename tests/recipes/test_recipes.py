@@ -106,19 +106,43 @@ def _small_weights_silence_and_large_ones_saturate(table):
     assert 0.7 < table["tanh, std 0.3: signal"] < 1
 
 
+def _the_concave_penalties_find_the_columns_and_shrink_nothing(table):
+    assert table["columns found wrongly, SCAD"] <= 1
+    assert table["error, MCP"] < table["error, LASSO"] / 2
+
+
+def _only_the_proximal_step_gives_zeros(table):
+    assert table["zeros, in the loss"] == 0
+    assert table["accuracy, 0.001"] > 0.7
+
+
+def _the_minimum_is_on_its_way_to_infinity(table):
+    assert table["a e^b"] == pytest.approx(1, abs=0.05)
+    assert table["a"] < 0.4 < 0.9 < table["b"]
+    assert 0.577 < table["loss, last"] < 0.62
+
+
+def _outputs_hardly_change_along_the_tangents(table):
+    assert table["slope with"] < table["slope without"] / 5
+
+
 CHECKS = {
     "activations-digits": _every_activation_is_in_the_table,
+    "bad-minima": _the_minimum_is_on_its_way_to_infinity,
     "batch-norm-sigmoid": _sigmoids_stay_at_chance_without_normalization,
     "bn-gradient-explosion": _the_explosion_is_batch_normalizations_and_not_the_weights,
     "bn-smoothness": _a_disturbed_normalization_is_still_smoother_than_none,
     "clipping-rnn": _a_clipped_loss_stays_finite,
     "depth-rates": _each_initialization_has_its_rate,
     "init-sweep": _small_weights_silence_and_large_ones_saturate,
+    "l1-digits": _only_the_proximal_step_gives_zeros,
     "nielsen-digits": _wide_weights_and_binary_outputs_are_worse,
     "nielsen-mnist": _last_epoch_is_beside_the_best,
     "perceptron-digits": _every_variant_of_the_perceptron_learns,
     "rbf-digits": _units_are_robust_to_their_widths,
     "relu-classifier": _an_output_that_starts_dead_is_a_class_lost,
     "robust-line": _outliers_pull_in_the_order_of_influence,
+    "sparse-regression": _the_concave_penalties_find_the_columns_and_shrink_nothing,
+    "tangent-prop-mnist": _outputs_hardly_change_along_the_tangents,
     "universal-approximation": _doubling_the_pieces_halves_the_error_each_time,
 }
