@@ -115,7 +115,7 @@ def test_each_unit_has_mean_0_and_variance_1_after_the_data_dependent_start(norm
 
 
 def test_the_data_dependent_start_draws_v_and_sets_g_alone():
-    layer, x = weight_norm(nn.Linear(400, 300)), torch.randn(1000, 400)
+    layer, x = weight_norm(nn.Linear(400, 300)), 3 * torch.randn(1000, 400)
     init.init_(layer, "weight_norm", batch=x)
     g, v = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
     assert v.std().item() == pytest.approx(0.05, rel=0.01)

@@ -189,8 +189,8 @@ def _shortcut(in_channels: int, channels: int, stride: int, kind: str) -> nn.Mod
         return _PadShortcut(channels - in_channels, stride)
     pool: list[nn.Module] = []
     if kind == "pool" and stride > 1:
-        # As in the branch, an odd last row or column counts for itself.
-        pool, stride = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)], 1
+        # As in the branch, an odd last row or column counts, here by itself.
+        pool, stride = [nn.AvgPool2d(stride, ceil_mode=True)], 1
     convolution = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
     return nn.Sequential(*pool, convolution, nn.BatchNorm2d(channels))
 
