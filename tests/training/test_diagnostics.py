@@ -281,8 +281,8 @@ def changed(data, **changes):
 
 
 def trained(data, model, rule, epochs=8, **arguments):
-    run = fit(model, data, None, rule, epochs=epochs, seed=0, verbose=False, **arguments)
-    return diagnose(run, rule=rule)
+    run = fit(model, data, None, rule, epochs=epochs, seed=0, threads=1, verbose=False, **arguments)
+    return diagnose(run, rule=rule, rehearsal_steps=90)
 
 
 def sgd(lr=0.05):
@@ -365,6 +365,16 @@ def test_an_optimizer_object_can_be_tried_with_another_rate(digits, unchecked):
     model = network()
     rule = Backprop(torch.optim.SGD(model.parameters(), lr=1e-4))
     assert "learning rate too low" in trained(digits, model, rule, epochs=5).names
+
+
+def test_weight_decay_that_holds_the_weights_down_is_seen(digits, unchecked):
+    rule = Backprop("adamw", lr=0.01, weight_decay=10.0)  # each step takes a tenth of each weight
+    found = trained(digits, network(), rule, epochs=5)
+    assert "weight decay too strong" in found.names
+    check = found["weight decay too strong"]
+    assert not trained(digits, network(), Backprop("adamw", lr=1e-5, weight_decay=0.1), epochs=5)[
+        check.name
+    ].found
 
 
 def test_saturated_units_are_seen(digits, unchecked):

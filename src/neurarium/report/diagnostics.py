@@ -135,7 +135,7 @@ def _flow_figure(found: Diagnosis) -> Html:
         axes.plot(numbers, weight, "s--", color=figures.ORANGE, ms=4, label="weights")
         _log(axes, np.concatenate([delta, weight]))
         _whole(axes)
-        axes.set(xlabel="layer", ylabel="norm of the gradient")
+        axes.set(xlabel="layer", ylabel="gradient")
         axes.legend()
 
     alt = "Line chart of the gradient's norm at each layer: " + "; ".join(
@@ -201,8 +201,12 @@ def _log(axes: "Axes", values: np.ndarray) -> None:
     room = max(0.6 - (high - low) / 2, 0.1 * (high - low))
     axes.set_ylim(10 ** (low - room), 10 ** (high + room))
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_power))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _power(value: float, position: object) -> str:
+    return f"{value:g}" if value > 1e-4 else f"{value:.0e}".replace("e-0", "e-")
 
 
 def _whole(axes: "Axes") -> None:
@@ -356,6 +360,7 @@ def _plane(run: Run) -> Html | None:
 def _hidden(seen: Planar, view: HiddenView, axes: "Axes") -> None:
     seen.plot_view(axes, view)
     axes.locator_params(nbins=3)
+    axes.set_ylabel("")  # which has no room beside long numbers
 
 
 def _curves(run: Run) -> Html | None:

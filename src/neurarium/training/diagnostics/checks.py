@@ -207,6 +207,27 @@ def _rate(evidence: Evidence, name: str, factors: tuple[float, ...]) -> Check:
     return Check(name, best == side and gain > MARGIN, figure, gain, MARGIN, advice)
 
 
+def decay_too_strong(evidence: Evidence) -> Check:
+    """Whether a short training without weight decay ends better than the real one, and with it."""
+    name = "weight decay too strong"
+    explained, constant = evidence.explained, evidence.constant_loss
+    if explained is None or constant is None:
+        return Check(name, None, "the loss of a constant answer is unknown here")
+    if explained > LEARNT:
+        figure = f"the training loss is down to {evidence.train.loss:.3g}"
+        return Check(name, False, figure, 1 - explained, 1 - LEARNT)
+    free = evidence.without_decay
+    if free is None:
+        return Check(name, None, "no trials were made: the rule is unknown, or none were asked for")
+    with_it = evidence.trials[1.0]
+    gain = free.gain([evidence.losses, with_it.losses]) / constant
+    figure = (
+        f"from fresh weights, {free.rehearsal.steps} steps without it end at a training loss of "
+        f"{free.losses[0]:.3g}, with it at {with_it.losses[0]:.3g}"
+    )
+    return Check(name, gain > MARGIN, figure, gain, MARGIN, "lower weight_decay, or set it to 0")
+
+
 def underfitting(evidence: Evidence) -> Check:
     """Whether the network has learnt less from its training rows than a simple model does."""
     name = "underfitting"
@@ -324,5 +345,5 @@ def _discernment(confidence: torch.Tensor, right: torch.Tensor) -> float:
 
 CHECKS = (
     inputs, exploding, vanishing, dead, saturated, one_answer,
-    rate_too_high, rate_too_low, underfitting, overfitting, label_noise,
+    rate_too_high, rate_too_low, decay_too_strong, underfitting, overfitting, label_noise,
 )  # fmt: skip

@@ -95,10 +95,11 @@ def diagnose(
       L(\theta^{\text{fresh}}_{150 \text{ steps at } \eta/10}) + 0.1\, L_{\text{constant}}
       < L(\theta_{\text{trained at } \eta})$$
 
-    and likewise too low with ten times the rate, over a hundred times either way. Other checks:
-    inputs not scaled, vanishing or exploding gradients (`gradient_flow`), dead and saturated units
-    (`dead_units`), one answer for everything, under- and overfitting, and label noise
-    (`confident_joint`). Nothing of the caller's changes: no weight, buffer, mode, or random state.
+    and likewise too low with 10, 100 or 1000 times the rate, and weight decay too strong with none.
+    Other checks: inputs not scaled, vanishing or exploding gradients (`gradient_flow`), dead and
+    saturated units (`dead_units`), one answer for everything, under- and overfitting, and label
+    noise (`confident_joint`). Nothing of the caller's changes: no weight, buffer, mode, or random
+    state.
 
     Args:
         model: a `Run`, which knows the rest; or a module, with the data and objective it was

@@ -238,7 +238,14 @@ class Evidence:
             return {}
         return {factor: self._trial(self.rule, factor) for factor in FACTORS}
 
-    def _trial(self, rule: Backprop, factor: float) -> Trial:
+    @cached_property
+    def without_decay(self) -> Trial | None:
+        """The rule's own rate without weight decay."""
+        if self.rule is None or not self.rehearsal_steps:
+            return None
+        return self._trial(self.rule, 1.0, decay=False)
+
+    def _trial(self, rule: Backprop, factor: float, decay: bool = True) -> Trial:
         model, judge = fresh(self.model, self.objective, self.seed)
         trial = rehearse(
             model,
@@ -246,6 +253,7 @@ class Evidence:
             judge,
             rule,
             factor=factor,
+            decay=decay,
             steps=self.trial_steps,
             batch_size=self.batch_size,
             seed=self.seed,

@@ -70,15 +70,22 @@ def rehearse(
     rule: Backprop,
     *,
     factor: float = 1.0,
+    decay: bool = True,
     steps: int = 150,
     batch_size: int = 64,
     seed: int = 0,
 ) -> Rehearsal:
-    """Train this model, in place, by a copy of the rule at `factor` times its rate."""
+    """Train this model, in place, by a copy of the rule at `factor` times its rate.
+
+    Args:
+        decay: whether with the rule's weight decay.
+    """
     rule = _again(rule)
     rule.bind(model, objective)
     for group in rule.optimizer.param_groups:
         group["lr"] = group["initial_lr"] = factor * group["lr"]
+        if not decay:
+            group["weight_decay"] = 0.0
     device = next(model.parameters()).device
     epochs = (data.train.batches(batch_size, seed + epoch) for epoch in itertools.count())
     batches = itertools.islice(itertools.chain.from_iterable(epochs), steps)
