@@ -127,10 +127,13 @@ def test_suggestions_by_hand():
     assert found.suggestion == pytest.approx(1e-2)  # the lucky first batch is no minimum
     found = LRFinder(lrs[10:], [1.0, 0.99, 0.8, 0.3, 0.25, 0.9])
     assert found.steepest == pytest.approx(1e-3)
-    # 0.99, 0.8, 0.3, 0.25 with 1.0 before: five that decrease, 0.8 in their middle.
-    assert found.valley == pytest.approx(1e-3)
-    # Of 5, 1, 4, 3, 2, 6 those that decrease are 5, 4, 3, 2; the third of these is 3.
+    # Below where it began, four decrease: 0.99, 0.8, 0.3, 0.25; the third of them.
+    assert found.valley == pytest.approx(1e-2)
+    # Of 5, 1, 4, 3, 2, 6 those that decrease the longest are 5, 4, 3, 2.
     assert LRFinder(lrs[10:], [5.0, 1.0, 4.0, 3.0, 2.0, 6.0]).valley == pytest.approx(1e-2)
+    # A spread of 0.2 around the beginning hides the first two steps down: 0.3 and 0.25 are left.
+    raw = [0.8, 1.0, 1.2, 0.0, 0.0, 0.0]
+    assert LRFinder(lrs[10:], [1.0, 0.9, 0.7, 0.3, 0.25, 0.9], raw).valley == pytest.approx(1e-1)
 
 
 def test_the_steepest_slope_is_per_factor_of_the_rate_not_per_point_or_unit():

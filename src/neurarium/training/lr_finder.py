@@ -71,11 +71,15 @@ class LRFinder:
 
     @property
     def valley(self) -> float | None:
-        """The middle of the longest decreasing subsequence of the smoothed loss."""
+        """The middle of the longest decreasing subsequence of the smoothed loss.
+
+        Without what lies within the noise of its beginning: there the loss only seems to fall.
+        """
         if self.reason:
             return None
-        chain = _longest_decreasing(self.losses)
-        return self.lrs[chain[len(chain) // 2]]
+        floor = self.losses[self._begin] - self._noise
+        chain = [i for i in _longest_decreasing(self.losses) if self.losses[i] < floor]
+        return self.lrs[chain[len(chain) // 2]] if chain else self.lrs[self._least]
 
     def _slope(self, a: int, b: int) -> float:
         return (self.losses[b] - self.losses[a]) / math.log(self.lrs[b] / self.lrs[a])
