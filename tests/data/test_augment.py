@@ -85,7 +85,7 @@ def colours(n: int = 6, dtype: torch.dtype = torch.float32, seed: int = 0) -> to
 
 def test_every_class_is_in_these_tests():
     classes = {v for n in augment.__all__ if isinstance(v := getattr(augment, n), type)}
-    assert classes - {type(kind) for kind in KINDS} == {Mixup, CutMix}
+    assert classes - {type(kind) for kind in KINDS} == {Mixup, CutMix, augment.NeuralAugment}
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
@@ -273,6 +273,20 @@ def test_a_positive_shear_leans_to_the_right():
     y = Shear((45, 45))(x)
     # Row i is 4 - i above the centre and goes that far to the right.
     torch.testing.assert_close(y[0, 0], torch.eye(9).flip(1), atol=1e-5, rtol=0)
+
+
+def test_an_affine_map_slants_then_turns_then_zooms_then_shifts():
+    x = torch.zeros(300, 1, 8, 10)
+    torch.manual_seed(0)
+    drawn = Affine((90, 90), 0.5, (2, 2), (45, 45))._matrices(x)
+    # By hand: (x, y) slants to (x - y, y), a quarter turn against the clock takes (x, y) to
+    # (y, -x), so (x, y) ends at 2 (y, y - x).
+    expected = torch.tensor([[0.0, 2], [-2, 2]]).expand(300, 2, 2)
+    torch.testing.assert_close(drawn[:, :, :2], expected)
+    shifts = drawn[:, :, 2]
+    assert (shifts.abs().amax(0) <= torch.tensor([5.0, 4])).all()  # half of width and height
+    assert (shifts.abs().amax(0) > torch.tensor([4.8, 3.8])).all()
+    assert torch.corrcoef(shifts.T)[0, 1].abs() < 0.2
 
 
 def test_bending_is_scipys_map_coordinates():
