@@ -123,6 +123,26 @@ def test_functional_activations_are_seen_and_a_shared_layer_adds_up():
     assert not stats.activations["inner.relu"].squashing
 
 
+def test_the_signals_of_a_layer_used_twice_add_up_in_squares():
+    torch.manual_seed(0)
+    layer, batch = nn.Linear(4, 4), torch.randn(7, 4)
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(torch.tanh(self.layer(x)))
+
+    first = layer(batch)
+    second = layer(torch.tanh(first))
+    deltas = torch.autograd.grad(second.square().mean(), [first, second])
+    flow = gradient_flow(Twice(), {"input": batch, "target": torch.zeros(7, 4)}, supervised("mse"))
+    wanted = math.sqrt(sum(float(delta.square().sum()) for delta in deltas))
+    assert flow.layers[0].delta == pytest.approx(wanted, rel=1e-5)
+
+
 def test_nothing_of_the_callers_changes():
     model, batch = Functional(), rows()
     model.eval()
@@ -182,15 +202,16 @@ def test_leaks_keep_units_alive_and_underflow_kills_elus():
         assert dead_units(model, [rows()]).dead == dead
 
 
-def test_a_unit_that_wakes_in_the_last_batch_is_alive():
+def test_a_unit_that_wakes_in_any_batch_is_alive():
     model = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
     model[0].weight.data.fill_(1)
     model[0].bias.data.fill_(-5)
     asleep, awake = torch.zeros(9, 1), torch.full((1, 1), 6.0)
     assert dead_units(model, [asleep]).dead == 1
-    found = dead_units(model, [asleep, awake])
-    assert found.dead == 0
-    assert found.layers[0].asleep == pytest.approx(0.9)
+    for order in ([asleep, awake], [awake, asleep]):
+        found = dead_units(model, order)
+        assert found.dead == 0
+        assert found.layers[0].asleep == pytest.approx(0.9)
 
 
 def test_saturated_units_are_those_whose_slope_is_small_on_every_row():
