@@ -28,8 +28,9 @@ def run_two(*arguments: str, seconds: float = 180) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-              "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}  # fmt: skip
+              "OMP_NUM_THREADS": "1", "PYTHONPATH": path}  # fmt: skip
     command = [sys.executable, "-W", "error", "-m", "tests.training.distributed.worker"]
     running = [
         subprocess.Popen(
@@ -90,6 +91,11 @@ def test_a_loaders_rows_are_shared_out_once(folder):
     seen = [of(folder, "loader", rank)[1]["rows"] for rank in range(2)]
     assert abs(len(seen[0]) - len(seen[1])) <= 12  # batches of 7: 3 and 4 rows
     assert sorted(seen[0] + seen[1]) == pytest.approx(sorted(worker.tensors(82)[0][:, 0].tolist()))
+
+
+def test_dropout_differs_between_processes(folder):
+    first, second = (of(folder, "loader", rank)[1]["noise"] for rank in range(2))
+    assert first != second
 
 
 def test_a_resumed_run_ends_in_the_same_bytes_on_both(folder):

@@ -114,7 +114,7 @@ class Rows(Callback):
     """Notes the rows of the last epoch that this process saw."""
 
     def on_train_epoch_start(self, trainer):
-        self.seen = []
+        self.seen, self.noise = [], torch.rand(()).item()
 
     def on_train_batch_end(self, trainer, outputs, batch, batch_idx):
         self.seen += batch["input"][:, 0].tolist()
@@ -125,7 +125,7 @@ def loader(folder: Path):
     stream = DataLoader(TensorDataset(x, y), 7, shuffle=True)
     data = Data(stream, (x, y), (x, y), task="multiclass", classes="abc")
     model, figures = fitted(folder, data=data, callbacks=[rows := Rows()])
-    return model, {**figures, "rows": rows.seen}
+    return model, {**figures, "rows": rows.seen, "noise": rows.noise}
 
 
 def whole(folder: Path, name: str = "whole", stop: int = 0, **options):

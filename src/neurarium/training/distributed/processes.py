@@ -94,7 +94,6 @@ class Processes:
         """The objective with gradients that are averaged between the processes."""
         if self.size == 1:
             return objective
-        self.copy_from_first(model, objective)
         return _Together(self, objective, model)
 
     def plan(self, steps_per_epoch: int | None) -> None:
