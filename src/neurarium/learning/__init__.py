@@ -2,8 +2,17 @@
 
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.delta_rule import DeltaRule
+from neurarium.learning.feedback_alignment import FeedbackAlignment
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
 
-__all__ = ["SAM", "Backprop", "DeltaRule", "NonFiniteError", "PerceptronRule", "Rule"]
+__all__ = [
+    "SAM",
+    "Backprop",
+    "DeltaRule",
+    "FeedbackAlignment",
+    "NonFiniteError",
+    "PerceptronRule",
+    "Rule",
+]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neurarium.data import Batch
 from neurarium.learning.backprop import Backprop
-from neurarium.learning.rule import NonFiniteError, Notify, value_of
+from neurarium.learning.rule import NonFiniteError, Notify, ignore, value_of
 from neurarium.objectives import Objective
 
 __all__ = ["PseudoGradient"]
@@ -62,11 +62,16 @@ class PseudoGradient(ABC):
 
     def alignment(self, batch: Batch) -> dict[str, float]:
         """Cosine between the estimate and the true gradient, for each module with parameters."""
-        with undisturbed(self.model):
-            self.estimate(batch)
-            found = _taken(self.model)
-            value_of(self.objective(self.model, batch))["loss"].backward()
-            return cosines(self.model, found, _taken(self.model))
+        heard, self.notify = self.notify, ignore  # callbacks hear of steps only
+        try:
+            with undisturbed(self.model):
+                self.estimate(batch)
+                found = _taken(self.model)
+            with undisturbed(self.model):  # which sees the same dropout masks
+                value_of(self.objective(self.model, batch))["loss"].backward()
+                return cosines(self.model, found, _taken(self.model))
+        finally:
+            self.notify = heard
 
     # State: a rule with parameters of its own adds them
 
