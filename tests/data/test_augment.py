@@ -319,9 +319,9 @@ def test_the_elastic_displacement_is_as_strong_as_alpha():
 
 
 def scene(n: int = 40) -> dict[str, torch.Tensor]:
-    """A bright rectangle in each image, its mask and its box; the second box is none."""
+    """A bright rectangle in each image, its mask and its box; the second, a line, is none."""
     torch.manual_seed(3)
-    x, boxes = torch.zeros(n, 1, 9, 9), torch.zeros(n, 2, 4)
+    x, boxes = torch.zeros(n, 1, 9, 9), torch.tensor([4.0, 3, 4, 7]).repeat(n, 2, 1)
     for i in range(n):
         (left, right), (top, bottom) = (torch.randperm(10)[:2].sort().values for _ in "xy")
         x[i, 0, top:bottom, left:right] = 1
@@ -350,6 +350,7 @@ def test_boxes_hold_what_they_held(kind):
     torch.manual_seed(0)
     batch = kind(scene())
     assert batch["masks"].dtype == torch.bool
+    assert (batch["boxes"][:, 1] == 0).all()
     for (box, _), mask in zip(batch["boxes"], batch["masks"], strict=True):
         tight = bounding(mask)
         # A nearest pixel belongs to the mask by its centre, so it sticks out by half at most.
