@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from neurarium.data import Data, load
     from neurarium.estimators import NetworkClassifier, NetworkRegressor
     from neurarium.learning import Backprop
-    from neurarium.objectives import supervised
+    from neurarium.objectives.supervised import supervised
     from neurarium.training.fit import fit
     from neurarium.training.run import Run
 

@@ -156,6 +156,17 @@ def test_overrides_reach_the_network_the_rule_and_the_loss():
     assert run.config["choices"] == []
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "decay"),
+    [("adam", 0.0), ("sgd:momentum=0.9", 0.0), ("AdamW", 0.1), ("lion", 0.1)],
+)
+def test_a_chosen_decay_is_for_optimizers_that_decay_apart_from_the_gradient(optimizer, decay):
+    chosen = Choice("MLP", 1, 1, weight_decay=0.1)
+    assert chosen.overridden({"optimizer": optimizer}).weight_decay == decay
+    said = chosen.overridden({"optimizer": optimizer, "weight_decay": 0.3})
+    assert said.weight_decay == 0.3
+
+
 def test_few_rows_all_judge_in_turn_and_many_send_a_sample():
     few, some, many = (comparison(Facts(rows, (5,))) for rows in (300, 5_000, 40_000))
     assert (few.rows, few.parts, few.turns) == (300, 5, 5)

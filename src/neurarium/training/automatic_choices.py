@@ -68,6 +68,8 @@ class Choice:
 
     def overridden(self, said: Mapping[str, Any]) -> "Choice":
         """What was said in place of what was chosen; it needs no reason."""
+        if "optimizer" in said and "weight_decay" not in said and not _decouples(said["optimizer"]):
+            said = {**said, "weight_decay": 0.0}
         reasons = {name: why for name, why in self.reasons.items() if name not in said}
         return replace(self, reasons=reasons, **said)
 
@@ -79,6 +81,14 @@ class Choice:
             for name in (f.name for f in fields(self))
             if name in self.reasons
         ]
+
+
+def _decouples(optimizer: str) -> bool:
+    """Whether its decay is apart from the gradient, as the chosen amounts suppose.
+
+    As a penalty they would hold the weights at zero.
+    """
+    return optimizer.partition(":")[0].strip().lower() in ("adamw", "lion", "muon")
 
 
 def choose(facts: Facts) -> Choice:

@@ -178,7 +178,7 @@ def fit(
         directory=directory,
         processes=processes,
     )
-    processes.plan(trainer.steps_per_epoch)
+    processes.plan(trainer.steps_per_epoch, rule)
     trainer.bind()
     config = _configuration(trainer, record)
     if resume:
@@ -197,6 +197,7 @@ def fit(
         config={**config, "seconds": round(trainer.seconds, 3)},
         directory=directory,
     )
+    run.rule = rule
     if directory is not None and processes.rank == 0:
         run.save(directory)
     processes.wait()

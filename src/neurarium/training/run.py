@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurarium import metrics, networks
 from neurarium.data import Data, Preprocessing, Resident, Split, Stream, as_split
 from neurarium.data.saving import load_preprocessing, save_preprocessing
-from neurarium.learning.rule import value_of
+from neurarium.learning.rule import Rule, value_of
 from neurarium.objectives import Objective
 from neurarium.training import checkpoints
 from neurarium.training.history import History
@@ -50,6 +50,7 @@ class Run:
         self.preprocessing, self.transform = preprocessing, transform
         self.task: str | None = self.config.get("data", {}).get("task")
         self.classes: list[str] | None = self.config.get("data", {}).get("classes")
+        self.rule: Rule | None = None  # how it was trained, where that was in this process
         self.data: Data | None = None
         if data is not None:
             self.attach(data)

@@ -16,7 +16,7 @@ from tests.training.distributed import worker
 from neurarium.learning import Backprop
 from neurarium.objectives import supervised
 from neurarium.training import CheckpointError, fit
-from neurarium.training.distributed import SimulatedWorkers
+from neurarium.training.distributed import SimulatedWorkers, TernGrad
 from neurarium.training.distributed.processes import Processes
 from neurarium.training.distributed.shares import part_of, shares
 
@@ -186,3 +186,10 @@ def test_one_process_alone_changes_nothing():
 def test_refusals(unchecked):
     with pytest.raises(ValueError, match="needs several processes; start this program by torchrun"):
         fit(worker.make_network(), worker.make_data(), lr=0.1, communication="dgc", verbose=False)
+
+
+def test_a_compressor_and_accumulated_gradients_do_not_go_together():
+    alone = Processes()
+    alone.how = TernGrad()
+    with pytest.raises(ValueError, match="gradient_accumulation_steps=2 adds several up"):
+        alone.plan(10, Backprop("sgd", lr=0.1, gradient_accumulation_steps=2))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neurarium.data import Batch
-from neurarium.learning.rule import value_of
+from neurarium.learning.rule import Rule, value_of
 from neurarium.objectives import Objective
 from neurarium.training.distributed.compression import TorchHook, compression
 from neurarium.training.distributed.compressor import Compressor
@@ -96,8 +96,14 @@ class Processes:
             return objective
         return _Together(self, objective, model)
 
-    def plan(self, steps_per_epoch: int | None) -> None:
-        """Be told how long an epoch is, which a compressor may ask."""
+    def plan(self, steps_per_epoch: int | None, rule: Rule) -> None:
+        """Be told how long an epoch is, which a compressor may ask, and how steps are made."""
+        parts = getattr(rule, "gradient_accumulation_steps", 1)
+        if isinstance(self.how, Compressor) and parts > 1:
+            raise ValueError(
+                f"communication={self.how!r} compresses each gradient once, but "
+                f"gradient_accumulation_steps={parts} adds several up before a step; take 1"
+            )
         if getattr(self.how, "steps_per_epoch", 0) is None:
             self.how.steps_per_epoch = steps_per_epoch  # type: ignore[union-attr]
 
