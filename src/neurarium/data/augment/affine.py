@@ -99,9 +99,9 @@ def warp(
 
 def _rotation(degrees: Tensor) -> Float[Tensor, "n 2 2"]:
     """Counter-clockwise as one sees it: y points down in images."""
-    angle = torch.deg2rad(degrees.double())
+    angle = torch.deg2rad(degrees)
     cos, sin = angle.cos(), angle.sin()
-    return torch.stack((cos, sin, -sin, cos), 1).unflatten(1, (2, 2)).float()
+    return torch.stack((cos, sin, -sin, cos), 1).unflatten(1, (2, 2))
 
 
 def _slant(degrees: Tensor) -> Float[Tensor, "n 2 2"]:
