@@ -75,7 +75,11 @@ def test_named_penalties_are_added_and_logged_each_under_its_name():
     assert list(parts) == ["loss", "mse", "l1", "l2", "group_lasso"]
     torch.testing.assert_close(parts["loss"], sum(parts[k] for k in list(parts)[1:]))
     torch.testing.assert_close(parts["l1"], 0.1 * model.weight.abs().sum())
-    assert repr(objective) == "supervised(mse, [l1, l2, group_lasso])"
+    # What a run's record says of it.
+    assert repr(objective) == (
+        "supervised(mse, [L1(on='weights', weight=0.1), L2(on='all', weight=0.2), "
+        "GroupLasso(weight=0.3, on='weights', groups='columns')])"
+    )
 
 
 def test_an_unknown_or_weightless_penalty_is_an_error():

@@ -97,7 +97,7 @@ class _Supervised(nn.Module):
             )
 
     def __repr__(self) -> str:
-        penalties = ", ".join(map(_name, self.penalties))
+        penalties = ", ".join(map(repr, self.penalties))
         return f"supervised({_name(self.loss)}" + (f", [{penalties}])" if penalties else ")")
 
 

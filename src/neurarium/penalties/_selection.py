@@ -19,6 +19,13 @@ def check(on: On) -> On:
     return on
 
 
+def shown(penalty: object) -> str:
+    """A penalty with its arguments, as a run's record has it."""
+    own = {name: value for name, value in vars(penalty).items() if not name.startswith("_")}
+    parts = [f"{name}={getattr(value, '__name__', repr(value))}" for name, value in own.items()]
+    return f"{type(penalty).__name__}({', '.join(parts)})"
+
+
 def select(model: nn.Module, on: On, owner: str) -> list[nn.Parameter]:
     """The trainable parameters meant by `on`, shared ones once.
 

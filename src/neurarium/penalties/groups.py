@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurarium.penalties._selection import On, check, select
+from neurarium.penalties._selection import On, check, select, shown
 from neurarium.penalties.weights import _positive
 
 __all__ = ["GroupLasso", "Nuclear"]
@@ -35,6 +35,8 @@ class _Tensorwise(ABC):
         self, model: nn.Module, batch: Mapping[str, Tensor] | None = None
     ) -> Float[Tensor, ""]:
         return torch.stack([self.value(p) for p in self.select(model)]).sum()
+
+    __repr__ = shown
 
     def select(self, model: nn.Module) -> list[nn.Parameter]:
         """The parameters that are penalized."""
@@ -76,13 +78,13 @@ class GroupLasso(_Tensorwise):
         if groups not in _GROUPS:
             raise ValueError(f"groups must be one of {', '.join(_GROUPS)}, got {groups!r}")
         self.groups = groups
-        self.axis, self.convolutions = _GROUPS[groups]
+        self._axis, self._convolutions = _GROUPS[groups]
 
     def select(self, model: nn.Module) -> list[nn.Parameter]:
         """The parameters that have such groups."""
-        chosen = [p for p in super().select(model) if (p.ndim > 2) == self.convolutions]
+        chosen = [p for p in super().select(model) if (p.ndim > 2) == self._convolutions]
         if not chosen:
-            kind = "convolution" if self.convolutions else "linear layer"
+            kind = "convolution" if self._convolutions else "linear layer"
             raise ValueError(
                 f"GroupLasso(groups={self.groups!r}) found no {kind} in {type(model).__name__}; "
                 "rows and columns are a linear layer's, filters and channels a convolution's"
@@ -98,11 +100,11 @@ class GroupLasso(_Tensorwise):
         return theta * (1 - threshold / lengths.clamp(min=threshold or 1.0))
 
     def _lengths(self, theta: Tensor) -> Tensor:
-        others = [axis for axis in range(theta.ndim) if axis != self.axis]
+        others = [axis for axis in range(theta.ndim) if axis != self._axis]
         return torch.linalg.vector_norm(theta, dim=others, keepdim=True)
 
     def _root(self, theta: Tensor) -> float:
-        return math.sqrt(theta.numel() // theta.shape[self.axis])
+        return math.sqrt(theta.numel() // theta.shape[self._axis])
 
 
 class Nuclear(_Tensorwise):

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurarium.penalties._selection import shown
 from neurarium.penalties._statistics import uncounted
 from neurarium.penalties.weights import _positive
 
@@ -42,6 +43,8 @@ class TangentProp:
         self, weight: float, tangents: str | Callable[[Tensor], Tensor] = "tangents"
     ) -> None:
         self.weight, self.tangents = _positive("weight", weight), tangents
+
+    __repr__ = shown
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         x = batch["input"]
@@ -103,6 +106,8 @@ class Jacobian:
         if projections is not None and projections < 1:
             raise ValueError(f"projections must be at least 1, or None for all, got {projections}")
         self.weight, self.projections = _positive("weight", weight), projections
+
+    __repr__ = shown
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Tensor]) -> Float[Tensor, ""]:
         wanted = torch.is_grad_enabled()

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurarium.penalties._selection import On, check, select
+from neurarium.penalties._selection import On, check, select, shown
 
 __all__ = ["L1", "L2", "MCP", "SCAD"]
 
@@ -24,6 +24,8 @@ class _Elementwise(ABC):
     ) -> Float[Tensor, ""]:
         # One vector, so one kernel per operation, however many parameters there are.
         return self.value(torch.cat([p.flatten() for p in self.select(model)]))
+
+    __repr__ = shown
 
     def select(self, model: nn.Module) -> list[nn.Parameter]:
         """The parameters that are penalized."""
