@@ -71,6 +71,7 @@ NOT_TECHNIQUES = (
     "metrics.accuracy",  # a share of rows, on the device
     "metrics.probabilities",  # softmax or sigmoid by task
     "metrics.scores",  # scikit-learn's figures of a task, all at once
+    "data.augment.compose",  # "flip crop:4" -> the augmentations
     "networks.build",  # configuration -> network
     "networks.config",  # network -> configuration
     "networks.resolve",

@@ -1,8 +1,7 @@
 """Data augmentation: training images changed at random, on the device, a whole batch at once."""
 
 from neurarium.data.augment.affine import Affine, Elastic, Rotate, Scale, Shear
-from neurarium.data.augment.chain import Compose
-from neurarium.data.augment.chain import compose as compose
+from neurarium.data.augment.chain import Compose, compose
 from neurarium.data.augment.colour import ColorJitter, Noise, PCAColor
 from neurarium.data.augment.erasing import Cutout, Erase
 from neurarium.data.augment.mixing import CutMix, Mixup
@@ -37,6 +36,7 @@ __all__ = [
     "Shift",
     "Stylize",
     "amplitude_swap",
+    "compose",
     "patch_shuffle",
     "stylize",
 ]
