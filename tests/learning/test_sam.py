@@ -5,7 +5,7 @@ import torch
 from tests.training.conftest import make_data, make_network
 from torch import nn
 
-from neurarium.learning import SAM, Backprop, Rule
+from neurarium.learning import SAM, Backprop, NonFiniteError, Rule
 from neurarium.objectives import supervised
 from neurarium.training import EMA, fit, lr_find
 
@@ -104,6 +104,18 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_same_bytes(tmp_path):
     whole = run()
     run(max_steps=10, directory=tmp_path)
     assert torch.equal(run(directory=tmp_path, resume=True), whole)
+
+
+def test_a_loss_that_is_infinite_uphill_moves_nothing():
+    def wall(model, batch):
+        w = model()
+        return torch.where(w[1] < -2, torch.inf, 0.5 * w @ A @ w)
+
+    model = Point()
+    rule = bound(SAM("sgd", lr=0.1, rho=0.3), model, wall)
+    with pytest.raises(NonFiniteError, match="inf at step 0"):
+        rule.step(BATCH)
+    assert torch.equal(model().detach(), torch.tensor([1.0, -2.0], dtype=torch.float64))
 
 
 def test_the_range_test_takes_it_too():

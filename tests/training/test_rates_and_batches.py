@@ -131,11 +131,13 @@ VALUES = [3.0, 2.0, 2.0, 1.9999, 2.5, 1.9, 1.95, 1.95, 1.95, 1.95, 1.95, 1.0, 1.
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("min_lr", [0.0, 0.04])
-@pytest.mark.parametrize("make", [Backprop, SAM])
-def test_on_a_plateau_the_rate_falls_as_torchs_scheduler_has_it(mode, min_lr, make):
+@pytest.mark.parametrize(
+    "rule", [lambda: Backprop("sgd", lr=0.4), lambda: SAM("sgd", lr=0.4, schedule="constant")]
+)
+def test_on_a_plateau_the_rate_falls_as_torchs_scheduler_has_it(mode, min_lr, rule):
     script = Scripted(VALUES)
     reduce = ReduceOnPlateau(mode=mode, factor=0.3, patience=2, min_lr=min_lr)
-    fit(make_network(), make_data(), rule=make("sgd", lr=0.4), epochs=len(VALUES), verbose=False,
+    fit(make_network(), make_data(), rule=rule(), epochs=len(VALUES), verbose=False,
         callbacks=[reduce, script])  # fmt: skip
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(

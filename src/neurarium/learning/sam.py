@@ -59,12 +59,14 @@ class SAM:
         weights = [p.detach().clone() for p in self.descent.trained]
         remembered = [buffer.clone() for buffer in self._remembered]
         self._climb()
-        self.descent.gradients(batch)
-        with torch.no_grad():
-            for current, before in zip(self.descent.trained, weights, strict=True):
-                current.copy_(before)
-            for current, before in zip(self._remembered, remembered, strict=True):
-                current.copy_(before)
+        try:
+            self.descent.gradients(batch)
+        finally:  # a loss that is not finite uphill must leave nothing moved
+            with torch.no_grad():
+                for current, before in zip(self.descent.trained, weights, strict=True):
+                    current.copy_(before)
+                for current, before in zip(self._remembered, remembered, strict=True):
+                    current.copy_(before)
         return self.descent.update(outputs)
 
     @torch.no_grad()
