@@ -28,6 +28,7 @@ FAMILIES = {
     "metrics": "Metrics",
     "data.scale": "Scaling",
     "data.augment": "Augmentation",
+    "data.tangents": "Tangents",
     "layers": "Layers",
     "networks": "Networks",
     "objectives": "Objectives",

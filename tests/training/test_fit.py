@@ -327,3 +327,15 @@ def test_augmentation_meets_training_batches_only_and_before_the_scaling():
     fit(nn.Linear(3, 1), data, epochs=1, batch_size=20, lr=1e-3, verbose=False)
     # Two looks at an example (engine, record), two steps, one validation.
     assert seen == [1.0, 1.0, 5.0, 5.0, 1.0]
+
+
+def test_metrics_are_of_the_first_answer_where_an_objective_asks_the_model_twice():
+    def twice(model, batch):
+        loss = nn.functional.mse_loss(model(batch["input"]), batch["target"])
+        return loss + 0 * model(batch["input"] * 100).sum()
+
+    x = torch.linspace(-1, 1, 300)[:, None]
+    model = nn.Linear(1, 1)
+    data = Data((x, 2 * x), (x, 2 * x))
+    run = fit(model, data, twice, epochs=20, lr=0.1, verbose=False, metrics=["r2"])
+    assert run.history["val_r2"][-1] > 0.99

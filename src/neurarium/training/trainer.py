@@ -61,8 +61,9 @@ class Trainer:
         self.metrics, self.directory = dict(metrics or {}), directory
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
         self.processes = processes or Processes()
+        rank = self.processes.rank
         self.listeners = listeners(
-            [c for c in self.callbacks if not (self.processes.rank and c.first_process_only)]
+            [c for c in self.callbacks if not (rank and c.first_process_only)]
         )
         self.train, self.val = self._place(data.train), self._place(data.val)
         self.batch_sizes: list[int] | None = None  # of each epoch, where a callback varies them
@@ -263,11 +264,14 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, split: Split, limit: int | None = None) -> dict[str, float]:
         """Mean of the objective's parts, and the metrics of the model's outputs, over a split."""
-        outputs: list[Tensor] = []
-        targets: list[Tensor] = []
-        totals: dict[str, Any] = {}
-        rows = 0
-        hook = self.model.register_forward_hook(lambda module, inputs, out: outputs.append(out))
+        outputs, targets = list[Tensor](), list[Tensor]()
+        totals, rows = dict[str, Any](), 0
+
+        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            if len(outputs) == len(targets):  # an objective may ask the model again
+                outputs.append(output)
+
+        hook = self.model.register_forward_hook(keep)
         self.model.eval()
         batches = itertools.islice(split.batches(self.eval_batch_size), limit)
         try:
