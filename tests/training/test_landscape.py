@@ -82,7 +82,9 @@ def test_the_middle_of_a_slice_is_the_networks_own_loss():
     data = make_data()
     with torch.no_grad():
         own = CROSS_ENTROPY(model, data.train.tensors).item()
-    assert landscape.line(model, CROSS_ENTROPY, data).loss[25] == own
+    line = landscape.line(model, CROSS_ENTROPY, data)
+    assert line.t[25] == 0
+    assert line.loss[25] == own
     plane = landscape.plane(model, CROSS_ENTROPY, data, points=5)
     assert plane.loss[2, 2] == own
     assert (plane.loss != own).sum() == 24
@@ -129,6 +131,22 @@ def test_principal_directions_keep_the_trajectorys_distances():
     for axis, coordinate in enumerate((found.x, found.y)):
         low, high = found.path[:, axis].min(), found.path[:, axis].max()
         assert coordinate[0] < low < high < coordinate[-1]
+
+
+def test_the_principal_directions_are_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    model, networks = relu_network(9), [relu_network(seed) for seed in range(6)]
+    flat = torch.stack(
+        [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in networks]
+    )
+    peer = PCA(2).fit(flat.numpy())
+    found = landscape.plane(model, CROSS_ENTROPY, DATA, trajectory=networks, points=2)
+    explained = torch.from_numpy(peer.explained_variance_ratio_)
+    torch.testing.assert_close(found.explained, explained)
+    own = torch.cat([p.detach().flatten() for p in model.parameters()])
+    path = (flat - own) @ torch.from_numpy(peer.components_).T
+    torch.testing.assert_close(found.path.abs(), path.abs())  # up to the directions' signs
 
 
 def test_uneven_batches_count_by_their_rows():
@@ -246,6 +264,8 @@ def test_wrong_arguments_of_slices_are_told(unchecked):
         landscape.line(model, CROSS_ENTROPY, DATA, to=MLP([4, 7, 3]))
     with pytest.raises(ValueError, match=r"at least 3 networks.*got 2"):
         landscape.plane(model, CROSS_ENTROPY, DATA, trajectory=[model, model])
+    with pytest.raises(ValueError, match="points must be at least 2, got 1"):
+        landscape.line(model, CROSS_ENTROPY, DATA, points=1)
     with pytest.raises(ValueError, match="all the same"):
         landscape.plane(model, CROSS_ENTROPY, DATA, trajectory=[model] * 3)
     with pytest.raises(ValueError, match="no split 'val'"):

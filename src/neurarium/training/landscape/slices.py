@@ -66,9 +66,12 @@ class Plane:
         loss = np.ma.masked_invalid(self.loss.numpy())
         if loss.count():
             low, high = loss.min(), loss.max()
-            even = np.linspace(low, high, 30) if low <= 0 else np.geomspace(low, high, 30)
+            norm = "linear" if low <= 0 else "log"
+            even = (np.linspace if low <= 0 else np.geomspace)(low, high, 30)
             levels = np.unique(even) if high > low else [low, low + 1]
-            filled = axes.contourf(self.x.numpy(), self.y.numpy(), loss, levels, extend="both")
+            filled = axes.contourf(
+                self.x.numpy(), self.y.numpy(), loss, levels, norm=norm, extend="both"
+            )
             figure.colorbar(filled, label="loss", format="%.3g")
         if self.path is not None:
             axes.plot(*self.path.T.numpy(), ".-", color="black", linewidth=0.8)
@@ -118,7 +121,7 @@ def line(
         buffers = None
     else:
         direction, buffers = _difference(model, parameters_of(to), loss)
-    t = torch.linspace(*(span or ((-1.0, 1.0) if to is None else (0.0, 1.0))), points).double()
+    t = _grid(*(span or ((-1.0, 1.0) if to is None else (0.0, 1.0))), points)
     with loss.active():
         values = [
             loss(
@@ -171,13 +174,20 @@ def plane(
         low, high = path.amin(0).clamp(max=0), path.amax(0).clamp(min=0)
         margin = 0.2 * (high - low).clamp(min=1e-3 * float((high - low).max()))
         reach = torch.stack([low - margin, high + margin])
-    x, y = (torch.linspace(low, high, points).double() for low, high in reach.T.tolist())
+    x, y = (_grid(low, high, points) for low, high in reach.T.tolist())
     with loss.active():
         values = [
             [loss(_moved(loss.parameters, [first, second], [a, b])) for a in x.tolist()]
             for b in y.tolist()
         ]
     return Plane(x, y, torch.tensor(values, dtype=torch.float64), path, explained)
+
+
+def _grid(low: float, high: float, points: int) -> Tensor:
+    """Even spacing that meets the middle exactly, where torch.linspace misses 0 by rounding."""
+    if points < 2:
+        raise ValueError(f"points must be at least 2, got {points}; 51 make a smooth line")
+    return low + (high - low) * (torch.arange(points, dtype=torch.float64) / (points - 1))
 
 
 def _directions(
