@@ -144,8 +144,7 @@ class Trainer:
             outputs = self._step(batch)
             if self.step == 0:
                 self.processes.check_same(self.model, self.rule)
-            self.step += 1
-            self.batch += 1
+            self.step, self.batch = self.step + 1, self.batch + 1
             self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
             received, limit = self.processes.agree(signals.received, self._limit_reached())
             if received:
@@ -276,8 +275,7 @@ class Trainer:
         batches = itertools.islice(split.batches(self.eval_batch_size), limit)
         try:
             for batch in self._prepared(batches, split):
-                count = len(next(iter(batch.values())))
-                rows += count
+                rows += (count := len(next(iter(batch.values()))))
                 with self.engine.autocast():
                     result = self.objective(self.model, batch)
                 for name, value in value_of(result).items():
@@ -288,7 +286,7 @@ class Trainer:
             hook.remove()
             self.model.train()
         means = {name: float(total) / max(rows, 1) for name, total in totals.items()}
-        if self.metrics and targets:
+        if targets:
             output, target = torch.cat(outputs).float(), torch.cat(targets)
             means |= {name: float(metric(output, target)) for name, metric in self.metrics.items()}
         return means
