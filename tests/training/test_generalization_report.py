@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tests.training.conftest import make_data, make_network
-from tests.training.test_resume import StopAt
+from tests.training.test_resume import StopAt, loader
 
 from neurarium.data import Data
 from neurarium.learning import Backprop
@@ -39,10 +39,11 @@ def test_gaps_are_validation_minus_training_in_evaluation_mode():
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_the_run_is_what_it_is_without_the_report(averaged):
+@pytest.mark.parametrize("make", [make_data, loader], ids=["tensors", "loader that draws"])
+def test_the_run_is_what_it_is_without_the_report(make, averaged):
     def trained(*extra):
         model = make_network()
-        run = fit(model, make_data(), rule=Backprop("adam", lr=0.02), epochs=3, batch_size=9,
+        run = fit(model, make(), rule=Backprop("adam", lr=0.02), epochs=3, batch_size=9,
                   callbacks=[*[EMA(0.5)] * averaged, *extra], verbose=False)  # fmt: skip
         return model.state_dict(), run.history
 

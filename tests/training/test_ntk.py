@@ -114,6 +114,15 @@ def test_at_the_end_of_training_the_targets_are_met_and_at_its_start_nothing_has
         torch.testing.assert_close(ntk.predict(model, x, y, z, t=0.0), model(z))
 
 
+@pytest.mark.parametrize("flow", [True, False])
+def test_a_short_time_moves_along_the_kernel(flow):
+    model, x, y, z = network(outputs=1), rows(6), rows(6, 2)[:, :1], rows(4, 3)
+    with torch.no_grad():
+        missing, start = y - model(x), model(z)
+    rate = (ntk.predict(model, x, y, z, t=1, lr=1e-10, flow=flow) - start) / 1e-10
+    torch.testing.assert_close(rate, ntk.kernel(model, z, x) @ missing, rtol=0, atol=1e-4)
+
+
 def test_a_singular_kernel_is_no_obstacle():
     model, y = nn.Linear(2, 1, bias=False).double(), torch.tensor([[1.0], [3.0], [2.0]]).double()
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]).double()
