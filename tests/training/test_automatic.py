@@ -231,7 +231,8 @@ def test_the_least_loss_wins(monkeypatch):
 def test_a_range_test_is_held_in_bounds_for_networks_it_chose_itself(
     monkeypatch, found, taken, said
 ):
-    monkeypatch.setattr(automatic, "lr_find", lambda *args, **kwargs: LRFinder([found * 10], [0.0]))
+    falling = LRFinder([found, found * 5, found * 10], [2.0, 1.0, 0.0])
+    monkeypatch.setattr(automatic, "lr_find", lambda *args, **kwargs: falling)
     data = Data((torch.randn(50, 3), torch.arange(50) % 2))
     choice = choose(Facts(50, (3,))).overridden({"network": "Perceptron"} if said else {})
     model, objective = Perceptron(3, 2, transfer="identity"), supervised("cross_entropy")
