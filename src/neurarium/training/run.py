@@ -55,6 +55,9 @@ class Run:
         if data is not None:
             self.attach(data)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "rule": None}  # which is bound to this process's trainer
+
     def attach(self, data: Data) -> "Run":
         """Take these splits as the run's own."""
         self.data, self.task, self.classes = data, data.task, data.classes
