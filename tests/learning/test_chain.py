@@ -60,6 +60,20 @@ def test_the_stages_give_the_models_values_and_its_gradient(name):
         torch.testing.assert_close(gradient, parameter.grad)
 
 
+def test_a_frozen_layer_passes_slopes_and_takes_none():
+    torch.manual_seed(0)
+    model = MLP([5, 4, 3], activation="tanh").double()
+    first, second = (m for m in model.modules() if isinstance(m, nn.Linear))
+    second.requires_grad_(False)
+    found = Chain(model).forward(torch.randn(6, 5).double())
+    slope = torch.randn(6, 3).double()
+    found.fill(1, slope)
+    found.fill(0, found.through_layer(1, found.through_activation(1, slope)))
+    assert second.weight.grad is None
+    (expected,) = torch.autograd.grad(model(found.inputs[0]), first.weight, slope)
+    torch.testing.assert_close(first.weight.grad, expected)
+
+
 def test_a_stage_knows_its_activation():
     view = Chain(
         nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Dropout(0.5), nn.Linear(3, 2))

@@ -97,6 +97,8 @@ class Pass:
     def fill(self, index: int, slope: Tensor) -> None:
         """Add to the gradients of a stage's parameters, given the slope by its output."""
         trained = self.chain.stages[index].parameters
+        if not trained:
+            return
         found = torch.autograd.grad(
             self.outputs[index], trained, slope, retain_graph=True, allow_unused=True
         )
