@@ -95,7 +95,8 @@ def _radial_derivative(x: Tensor, beta: float = 1.0, center: float = 0.0) -> Ten
 
 
 def _slopes(x: Tensor, negative: float | Tensor) -> Tensor:
-    return torch.where(x > 0, 1.0, negative).to(x.dtype)
+    # Two plain numbers would meet in torch's default precision, whatever that of x.
+    return torch.where(x > 0, torch.ones_like(x), negative)
 
 
 def _leaky_relu_derivative(x: Tensor, negative_slope: float = 0.01) -> Tensor:
