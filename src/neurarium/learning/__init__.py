@@ -1,6 +1,7 @@
 """Learning rules: how parameters move on one batch."""
 
 from neurarium.learning.backprop import Backprop
+from neurarium.learning.backprop_by_hand import backprop_by_hand
 from neurarium.learning.delta_rule import DeltaRule
 from neurarium.learning.feedback_alignment import FeedbackAlignment
 from neurarium.learning.perceptron_rule import PerceptronRule
@@ -17,4 +18,5 @@ __all__ = [
     "PerceptronRule",
     "Rule",
     "SyntheticGradients",
+    "backprop_by_hand",
 ]
