@@ -3,20 +3,30 @@
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
 from neurarium.learning.delta_rule import DeltaRule
+from neurarium.learning.dynamic_inversion import DynamicInversion
 from neurarium.learning.feedback_alignment import FeedbackAlignment
+from neurarium.learning.gradient_target_propagation import GradientTargetPropagation
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
 from neurarium.learning.synthetic_gradients import SyntheticGradients
+from neurarium.learning.target_propagation import (
+    TargetPropagation,
+    difference_target_propagation,
+)
 
 __all__ = [
     "SAM",
     "Backprop",
     "DeltaRule",
+    "DynamicInversion",
     "FeedbackAlignment",
+    "GradientTargetPropagation",
     "NonFiniteError",
     "PerceptronRule",
     "Rule",
     "SyntheticGradients",
+    "TargetPropagation",
     "backprop_by_hand",
+    "difference_target_propagation",
 ]
