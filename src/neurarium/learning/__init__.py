@@ -1,14 +1,19 @@
 """Learning rules: how parameters move on one batch."""
 
+from neurarium.learning.admm import ADMM
+from neurarium.learning.alternating_minimization import AltMin
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
 from neurarium.learning.delta_rule import DeltaRule
+from neurarium.learning.dl_admm import DlADMM
 from neurarium.learning.dynamic_inversion import DynamicInversion
 from neurarium.learning.feedback_alignment import FeedbackAlignment
 from neurarium.learning.gradient_target_propagation import GradientTargetPropagation
+from neurarium.learning.lpom import LPOM
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
+from neurarium.learning.successive_approximations import MSA
 from neurarium.learning.synthetic_gradients import SyntheticGradients
 from neurarium.learning.target_propagation import (
     TargetPropagation,
@@ -16,9 +21,14 @@ from neurarium.learning.target_propagation import (
 )
 
 __all__ = [
+    "ADMM",
+    "LPOM",
+    "MSA",
     "SAM",
+    "AltMin",
     "Backprop",
     "DeltaRule",
+    "DlADMM",
     "DynamicInversion",
     "FeedbackAlignment",
     "GradientTargetPropagation",
