@@ -4,13 +4,18 @@ from neurarium.learning.admm import ADMM
 from neurarium.learning.alternating_minimization import AltMin
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
+from neurarium.learning.competing_units import CompetingUnits
 from neurarium.learning.delta_rule import DeltaRule
 from neurarium.learning.dl_admm import DlADMM
 from neurarium.learning.dynamic_inversion import DynamicInversion
+from neurarium.learning.equilibrium_propagation import EquilibriumPropagation
 from neurarium.learning.feedback_alignment import FeedbackAlignment
+from neurarium.learning.forward_forward import ForwardForward
 from neurarium.learning.gradient_target_propagation import GradientTargetPropagation
+from neurarium.learning.hebb import Hebb
 from neurarium.learning.lpom import LPOM
 from neurarium.learning.perceptron_rule import PerceptronRule
+from neurarium.learning.predictive_coding import PredictiveCoding
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
 from neurarium.learning.successive_approximations import MSA
@@ -27,13 +32,18 @@ __all__ = [
     "SAM",
     "AltMin",
     "Backprop",
+    "CompetingUnits",
     "DeltaRule",
     "DlADMM",
     "DynamicInversion",
+    "EquilibriumPropagation",
     "FeedbackAlignment",
+    "ForwardForward",
     "GradientTargetPropagation",
+    "Hebb",
     "NonFiniteError",
     "PerceptronRule",
+    "PredictiveCoding",
     "Rule",
     "SyntheticGradients",
     "TargetPropagation",

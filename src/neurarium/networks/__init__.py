@@ -11,6 +11,8 @@ from neurarium.networks.build import (
 )
 from neurarium.networks.bumps import bump_network
 from neurarium.networks.convnets import LeNet5, ResNet
+from neurarium.networks.energy import EnergyNetwork
+from neurarium.networks.goodness import GoodnessNetwork
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Adaline, Perceptron
@@ -19,6 +21,8 @@ from neurarium.networks.rbf import RBFNetwork
 __all__ = [
     "MLP",
     "Adaline",
+    "EnergyNetwork",
+    "GoodnessNetwork",
     "LeNet5",
     "Perceptron",
     "RBFNetwork",
