@@ -1,5 +1,6 @@
 """Learning rules: how parameters move on one batch."""
 
+from neurarium.activations.straight_through import straight_through
 from neurarium.learning.admm import ADMM
 from neurarium.learning.alternating_minimization import AltMin
 from neurarium.learning.backprop import Backprop
@@ -9,15 +10,18 @@ from neurarium.learning.delta_rule import DeltaRule
 from neurarium.learning.dl_admm import DlADMM
 from neurarium.learning.dynamic_inversion import DynamicInversion
 from neurarium.learning.equilibrium_propagation import EquilibriumPropagation
+from neurarium.learning.evolution import CMAES, ES, GA
 from neurarium.learning.feedback_alignment import FeedbackAlignment
 from neurarium.learning.forward_forward import ForwardForward
 from neurarium.learning.gradient_target_propagation import GradientTargetPropagation
 from neurarium.learning.hebb import Hebb
 from neurarium.learning.lpom import LPOM
+from neurarium.learning.neat import NEAT
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.predictive_coding import PredictiveCoding
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
+from neurarium.learning.simulated_annealing import SimulatedAnnealing
 from neurarium.learning.successive_approximations import MSA
 from neurarium.learning.synthetic_gradients import SyntheticGradients
 from neurarium.learning.target_propagation import (
@@ -27,8 +31,12 @@ from neurarium.learning.target_propagation import (
 
 __all__ = [
     "ADMM",
+    "CMAES",
+    "ES",
+    "GA",
     "LPOM",
     "MSA",
+    "NEAT",
     "SAM",
     "AltMin",
     "Backprop",
@@ -45,8 +53,10 @@ __all__ = [
     "PerceptronRule",
     "PredictiveCoding",
     "Rule",
+    "SimulatedAnnealing",
     "SyntheticGradients",
     "TargetPropagation",
     "backprop_by_hand",
     "difference_target_propagation",
+    "straight_through",
 ]

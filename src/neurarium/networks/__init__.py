@@ -12,6 +12,7 @@ from neurarium.networks.build import (
 from neurarium.networks.bumps import bump_network
 from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.energy import EnergyNetwork
+from neurarium.networks.evolving import EvolvingNetwork
 from neurarium.networks.goodness import GoodnessNetwork
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
@@ -22,6 +23,7 @@ __all__ = [
     "MLP",
     "Adaline",
     "EnergyNetwork",
+    "EvolvingNetwork",
     "GoodnessNetwork",
     "LeNet5",
     "Perceptron",
