@@ -3,14 +3,18 @@
 from neurarium.layers.dropconnect import DropConnect
 from neurarium.layers.norm import batch_norm_backward, layer_norm_backward, normalize
 from neurarium.layers.rbf import RBF
+from neurarium.layers.spiking import LIF, SpikeTrain, spike
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
 
 __all__ = [
+    "LIF",
     "RBF",
     "DropConnect",
+    "SpikeTrain",
     "WeightStandardization",
     "batch_norm_backward",
     "layer_norm_backward",
     "normalize",
+    "spike",
     "weight_norm_backward",
 ]

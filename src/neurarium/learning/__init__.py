@@ -22,6 +22,7 @@ from neurarium.learning.predictive_coding import PredictiveCoding
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
 from neurarium.learning.simulated_annealing import SimulatedAnnealing
+from neurarium.learning.stdp import STDP
 from neurarium.learning.successive_approximations import MSA
 from neurarium.learning.synthetic_gradients import SyntheticGradients
 from neurarium.learning.target_propagation import (
@@ -38,6 +39,7 @@ __all__ = [
     "MSA",
     "NEAT",
     "SAM",
+    "STDP",
     "AltMin",
     "Backprop",
     "CompetingUnits",

@@ -18,6 +18,7 @@ from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_
 from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Adaline, Perceptron
 from neurarium.networks.rbf import RBFNetwork
+from neurarium.networks.spiking import SpikingMLP
 
 __all__ = [
     "MLP",
@@ -29,6 +30,7 @@ __all__ = [
     "Perceptron",
     "RBFNetwork",
     "ResNet",
+    "SpikingMLP",
     "bump_network",
     "from_truth_table",
     "gate",
