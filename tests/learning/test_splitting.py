@@ -384,7 +384,7 @@ def lifted(rule, outputs, batch, activation):
     total = rule.chain.judge(outputs[-1], batch)[0]
     for index in range(1, len(outputs)):
         z = rule.chain.layers[index - 1](outputs[index - 1])
-        price = rule.mu / rule.ratio ** (last - index)
+        price = rule.mu / math.prod(rule.ratios()[index - 1 :])
         x = outputs[index]
         if index == last:
             total = total + price / 2 * (x - z).square().sum()
@@ -405,17 +405,21 @@ def test_lifted_layers_cost_nothing_exactly_at_their_outputs(activation):
 
 def settle(rule, outputs, index, batch, times=200):
     for _ in range(times):
-        outputs[index] = rule.settled(outputs, index, batch)
+        outputs[index] = rule.settled(outputs, index, batch, rule.ratios())
 
 
+@pytest.mark.parametrize("size", [1, 6])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_each_block_of_lpom_settles_at_its_lowest(activation):
+def test_each_block_of_lpom_settles_at_its_lowest(activation, size):
     model = network(activation)
+    with torch.no_grad():
+        model.layers[4].weight.mul_(size)
     rule = LPOM()
     rule.bind(model, CROSS_ENTROPY)
     with torch.no_grad():
         found = rule.chain.forward(X)
         outputs = [X, *(a.detach() for a in found.outputs[:-1]), found.sums[-1].detach()]
+        assert (rule.ratios()[1] < 0.1) == (size == 6)  # too large for it to attract
         before = lifted(rule, outputs, BATCH, activation)
         for index in (3, 2, 1, 2, 3):
             settle(rule, outputs, index, BATCH)

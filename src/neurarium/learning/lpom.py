@@ -15,6 +15,8 @@ from neurarium.objectives import Objective
 
 __all__ = ["LPOM"]
 
+_CONTRACTION = 0.9  # how much of its distance a fixed point may leave
+
 
 class LPOM(Direct):
     r"""Write each layer as the minimum of a convex term, and solve for outputs and weights in turn.
@@ -29,15 +31,16 @@ class LPOM(Direct):
     X_{i+1})\bigr)$, the weights by one step
     $W_i \leftarrow W_i - \tfrac1{\mathrm{Lip}(\varphi)} (\varphi(W_i X_i) - X_{i+1}) X_i^\dagger$.
 
-    The fixed point attracts only if `ratio` times $\lVert |W_i^\top| |W_i| \rVert$ is below 1, and
-    the output's only if the loss of an example has curvature below `mu`; with a ratio of 1 training
-    may collapse. The last layer is linear and what follows it a part of the loss, whose mean the
+    The fixed point attracts where the ratio of prices times $\lVert W_i \rVert_2^2$ is below 1, so
+    here the ratio is lowered where weights have grown too large for it (the source leaves it, and
+    training may collapse); the output's attracts where an example's loss has curvature below `mu`.
+    The last layer is linear and what follows it a part of the loss, whose mean the
     objective is, without penalties. The weights fit the batch alone, so it should hold several
     times as many examples as a layer has inputs. The paper's accelerated weight step is not here.
 
     Args:
         mu: $\mu_n$, the price of the output.
-        ratio: $\mu_{i+1} / \mu_i$; below 1 the layers near the data are the dearest.
+        ratio: $\mu_{i+1} / \mu_i$ at most; below 1 the layers near the data are the dearest.
         inner: sweeps over the outputs for each batch.
         ridge: added to $X X^\top$ in the pseudo-inverse; the source has 0.
 
@@ -71,9 +74,10 @@ class LPOM(Direct):
         found = self.chain.forward(batch["input"])
         self.chain.check_objective(batch, found.sums[-1].detach())
         outputs = [x, *(a.detach() for a in found.outputs[:-1]), found.sums[-1].detach()]
+        ratios = self.ratios()
         for _ in range(self.inner):
             for index in reversed(range(1, len(outputs))):
-                outputs[index] = self.settled(outputs, index, batch)
+                outputs[index] = self.settled(outputs, index, batch, ratios)
         self.fit_weights(outputs)
         return values
 
@@ -83,14 +87,25 @@ class LPOM(Direct):
         z = stage.layer(x)
         return z if index == len(self.chain) - 1 else stage.after(z)
 
-    def settled(self, outputs: list[Tensor], index: int, batch: Batch) -> Tensor:
+    def ratios(self) -> list[float]:
+        r"""$\mu_{i+1} / \mu_i$ for each layer but the first, such that the fixed points attract."""
+        found = []
+        for index, layer in enumerate(self.chain.layers[1:], 1):
+            size = float(torch.linalg.matrix_norm(layer.weight, 2)) ** 2
+            size *= self.steepness[index - 1] * self.steepness[index]
+            found.append(min(self.ratio, _CONTRACTION / max(size, 1e-12)))
+        return found
+
+    def settled(
+        self, outputs: list[Tensor], index: int, batch: Batch, ratios: list[float]
+    ) -> Tensor:
         """One step to the fixed point of a layer's output, its neighbours held."""
         stage = self.chain.stages[index - 1]
         z = stage.layer(outputs[index - 1])
         if index == len(outputs) - 1:
             return z - self.chain.judge(outputs[index], batch)[1] / self.mu
         excess = self.apply(index, outputs[index]) - outputs[index + 1]
-        return stage.after(z - self.ratio * excess @ self.chain.layers[index].weight)
+        return stage.after(z - ratios[index - 1] * excess @ self.chain.layers[index].weight)
 
     def fit_weights(self, outputs: list[Tensor]) -> None:
         """One step of each layer towards its wished output, with the inputs it was wished for."""
