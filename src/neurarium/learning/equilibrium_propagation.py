@@ -27,7 +27,7 @@ class EquilibriumPropagation(PseudoGradient):
     where $u^0$ is a minimum of the energy $E$ and $u^\beta$ one of $E + \beta C$. The change of a
     weight needs the activity at its two ends alone, and the second phase, which does what
     backpropagation does, is the same dynamics. Any objective of the output will do; the paper's
-    is `quadratic_cost`. On the 8 x 8 digits it clears frozen hidden layers (recipe
+    is `quadratic_cost`. On the 8 x 8 digits it reaches 96.4 %, frozen hidden layers 95.8 % (recipe
     `equilibrium-propagation-digits`).
 
     Args:
