@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from neurarium import networks
 from neurarium.networks.evolving import EvolvingNetwork
 
 
@@ -44,3 +45,10 @@ def test_it_starts_with_inputs_and_bias_joined_to_the_outputs():
 def test_wrong_sizes_are_named():
     with pytest.raises(ValueError, match="max_hidden at least 0, got 2, 0 and 16"):
         EvolvingNetwork(2, 0)
+
+
+def test_it_is_built_from_data_and_from_its_configuration():
+    model = networks.for_data("EvolvingNetwork:max_hidden=3", (2, 2), 3)
+    assert (model.inputs, model.outputs, model.max_hidden, model.sigmoid) == (4, 3, 3, False)
+    again = networks.build(networks.config(model))
+    assert again.weight.shape == model.weight.shape

@@ -7,11 +7,11 @@ from typing import Any
 from torch import nn
 
 from neurarium import _names
-from neurarium.networks import _config, convnets, energy, goodness, mlp, perceptron, rbf
+from neurarium.networks import _config, convnets, energy, evolving, goodness, mlp, perceptron, rbf
 
 NETWORKS: dict[str, Any] = {
     name: getattr(part, name)
-    for part in (convnets, energy, goodness, mlp, perceptron, rbf)
+    for part in (convnets, energy, evolving, goodness, mlp, perceptron, rbf)
     for name in part.__all__
 }
 _FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")

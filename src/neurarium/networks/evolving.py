@@ -1,5 +1,8 @@
 """A network of any acyclic shape, which evolution may change."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,6 +42,18 @@ class EvolvingNetwork(nn.Module):
         inner = outputs + max_hidden
         self.weight = nn.Parameter(torch.zeros(inner, inputs + 1 + inner))
         nn.init.uniform_(self.weight[:outputs, : inputs + 1], -1, 1)
+
+    @classmethod
+    def for_data(
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int],
+        max_hidden: int = 16,
+        sigmoid: bool = False,
+    ) -> "EvolvingNetwork":
+        """One for these inputs and outputs; codes of categories are taken as numbers."""
+        return cls(math.prod(input_shape), outputs, max_hidden, sigmoid)
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
         x = x.flatten(1)
