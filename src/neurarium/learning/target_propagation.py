@@ -35,7 +35,9 @@ class TargetPropagation(PseudoGradient):
       activations; targets out of reach are first brought to what twice the batch's largest sum
       gives.
 
-    With `difference` the inverses' own errors cancel (`difference_target_propagation`).
+    With `difference` the inverses' own errors cancel (`difference_target_propagation`). Without it
+    they act as errors of the layers: on the 8 x 8 digits (64-100-100-10, tanh, 40 epochs, seed 0)
+    92.8 %, no more than frozen hidden layers reach; differences of pseudo-inverses 93.6 %.
 
     Args:
         optimizer: as of `Backprop`, like `lr`, `schedule` and all `options`.
@@ -237,7 +239,8 @@ def difference_target_propagation(
 
     A layer that has its target asks nothing of those below, whatever $g_l$; the last hidden layer
     has the true gradient. It is `TargetPropagation(difference=True, top="hidden")` with learnt
-    inverses, whose arguments these are.
+    inverses, whose arguments these are. On the 8 x 8 digits it reaches 96.7 to 97.8 % in 40 epochs
+    (recipe `difference-target-propagation-digits`), frozen hidden layers 92.8 %.
 
     Source: Lee, Zhang, Fischer & Bengio (2015), Difference Target Propagation, arXiv:1412.7525.
     """
