@@ -36,7 +36,8 @@ class LPOM(Direct):
     training may collapse); the output's attracts where an example's loss has curvature below `mu`.
     The last layer is linear and what follows it a part of the loss, whose mean the
     objective is, without penalties. The weights fit the batch alone, so it should hold several
-    times as many examples as a layer has inputs. The paper's accelerated weight step is not here.
+    times as many examples as a layer has inputs; 64-50-10 on the 8 x 8 digits is the recipe
+    `lpom-digits`. The paper's accelerated weight step is not here.
 
     Args:
         mu: $\mu_n$, the price of the output.

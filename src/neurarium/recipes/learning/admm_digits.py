@@ -29,8 +29,9 @@ def admm_digits(seed: int = 0, epochs: int = 40) -> dict[str, float]:
     """
     digits = load("digits", val_size=0)
     digits.transform = MinMax(torch.tensor(0.0), torch.tensor(16.0))
-    rows = torch.arange(len(digits.train))
-    digits.train = Resident({**digits.train.tensors, "index": rows})
+    (train,) = digits.train.batches(len(digits.train))
+    rows = torch.arange(len(train["target"]))
+    digits.train = Resident({**train, "index": rows})
 
     def squared(z: Tensor, target: Tensor) -> Tensor:
         return (z - F.one_hot(target, 10)).square().sum(1).mean()

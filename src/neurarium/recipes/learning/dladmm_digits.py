@@ -27,8 +27,9 @@ def dladmm_digits(seed: int = 0, epochs: int = 100) -> dict[str, float]:
     """
     digits = load("digits", val_size=0)
     digits.transform = MinMax(torch.tensor(0.0), torch.tensor(16.0))
-    rows = torch.arange(len(digits.train))
-    digits.train = Resident({**digits.train.tensors, "index": rows})
+    (train,) = digits.train.batches(len(digits.train))
+    rows = torch.arange(len(train["target"]))
+    digits.train = Resident({**train, "index": rows})
 
     def accuracy(frozen: bool) -> float:
         torch.manual_seed(seed)
