@@ -3,6 +3,7 @@
 from neurarium.activations.straight_through import straight_through
 from neurarium.learning.admm import ADMM
 from neurarium.learning.alternating_minimization import AltMin
+from neurarium.learning.analytic import Analytic
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
 from neurarium.learning.competing_units import CompetingUnits
@@ -41,6 +42,7 @@ __all__ = [
     "SAM",
     "STDP",
     "AltMin",
+    "Analytic",
     "Backprop",
     "CompetingUnits",
     "DeltaRule",
