@@ -75,10 +75,10 @@ def tp_language_model(
     64 tanh units read windows of 32 characters of Shakespeare. In each batch the states start
     where the network puts them, where the penalty is 0; three steps move them a little, then the
     weights step to explain them (moved far, states tell the output layer the answers). As the
-    paper found, it learns, and backpropagation through time learns more: 14.1 and 10.4 with seed 0,
-    and the gap grows with the text. States that are not moved leave the recurrent weights as they
-    are: 20.4. The paper's texts, networks and other ways to split
-    the problem are not repeated: the first characters of the file train, the last 50,000 test.
+    paper found, it learns, and backpropagation through time learns more: 14.1 and 10.4 with seed 0.
+    States that are not moved leave the recurrent weights as they are: 20.4. The paper's texts,
+    networks and other ways to split the problem are not repeated: the first characters of the
+    file train, the last 50,000 test.
     """
     text = (Path(os.environ["NEURARIUM_DATA"]) / "tinyshakespeare" / "input.txt").read_text()
     alphabet = {character: index for index, character in enumerate(sorted(set(text)))}
