@@ -31,10 +31,12 @@ FAMILIES = {
     "data.tangents": "Tangents",
     "layers": "Layers",
     "networks": "Networks",
+    "networks.neuron_models": "Neuron models",
     "objectives": "Objectives",
     "optim.schedules": "Schedules",
     "optim": "Optimizers",
     "learning": "Learning rules",
+    "learning.autodiff": "Automatic differentiation",
     "training.callbacks": "Callbacks",
     "training.lr_finder": "Learning-rate finder",
     "training.noise_scale": "Gradient noise scale",
@@ -76,6 +78,7 @@ NOT_TECHNIQUES = (
     "networks.build",  # configuration -> network
     "networks.config",  # network -> configuration
     "networks.resolve",
+    "networks.neuron_models.Trace",  # what a simulation returns
     "objectives.Objective",  # protocol
     "optim.get",  # "adamw" -> the class
     "optim.param_groups",  # which parameters decay
