@@ -26,7 +26,7 @@ class DlADMM(Splitting):
     activations are relu, leaky_relu, hardtanh or identity. Every step needs all examples, which are
     told apart by the batch's key `index` where they are shuffled. It is slow: on the 8 x 8 digits
     100 iterations of 64-100-100-10 reach 91 to 95 %, less than the 95.8 % of backpropagation with
-    frozen hidden layers, and far more than the 73 % of this rule with frozen ones (recipe
+    frozen hidden layers, and far more than the 66 % of this rule with frozen ones (recipe
     `dladmm-digits`).
 
     Args:
