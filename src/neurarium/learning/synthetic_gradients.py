@@ -27,26 +27,30 @@ class SyntheticGradients(PseudoGradient):
 
     A decoupled neural interface: below the output no layer sees the loss. A predictor's own target
     is the layer above's prediction, passed down through that one layer; at the top it is exact. The
-    predictors are linear in $h_l$ (for images, 5 x 5 convolutions), start at zero, and learn by
-    Adam; they predict slopes by the loss of a row, whose size does not depend on the batch's.
-    Where a prediction is exact, the step is backpropagation's.
+    predictors are linear in $h_l$ (for images, 5 x 5 convolutions), start at zero, and predict
+    slopes by the loss of a row, whose size does not depend on the batch's. Where a prediction is
+    exact, the step is backpropagation's.
 
-    On the 8 x 8 digits a 64-100-100-10 tanh network reaches 97.5 % with lr=0.003, where frozen
-    hidden layers give 93.5 % and backpropagation 97.5 %. Without the target it gets to 93.9 %:
-    linear predictors then teach the hidden layers nothing.
+    The predictors learn by normalized least mean squares, where the paper has Adam at 3e-5: slopes
+    are small and shrink as the network learns, and this rule needs no scale.
+
+    On the 8 x 8 digits a 64-100-100-10 tanh network reaches 97.3 % with lr=0.003, where frozen
+    hidden layers give 93.5 % and backpropagation 97.5 %. Without the target it stays below them, at
+    89 %: linear predictors then teach the hidden layers nothing.
 
     Args:
         optimizer: as of `Backprop`, like `lr`, `schedule` and all `options`.
         conditional: let the predictors see the target too (the paper's cDNI), which makes their
             task much easier; class numbers enter as unit vectors.
-        predictor_lr: learning rate of the predictors.
+        predictor_lr: share of its error that a predictor corrects on a batch of equal rows; below
+            2 it is stable.
         target: batch key of what `conditional` shows them.
 
     Raises:
         ValueError: at `bind`, if the model is not a chain of layers.
 
     Source: Jaderberg et al. (2017), Decoupled Neural Interfaces using Synthetic Gradients,
-    arXiv:1608.05343.
+    arXiv:1608.05343; the predictors' rule: Widrow & Hoff (1960), normalized.
     """
 
     def __init__(
@@ -56,13 +60,16 @@ class SyntheticGradients(PseudoGradient):
         schedule: Any = None,
         *,
         conditional: bool = True,
-        predictor_lr: float = 3e-3,
+        predictor_lr: float = 1.0,
         target: str = "target",
         **options: Any,
     ) -> None:
         super().__init__(optimizer, lr, schedule, **options)
-        if not predictor_lr > 0:
-            raise ValueError(f"predictor_lr must be positive, got {predictor_lr}; 0.003 is usual")
+        if not 0 < predictor_lr < 2:
+            raise ValueError(
+                f"predictor_lr must lie between 0 and 2, where least mean squares is stable, "
+                f"got {predictor_lr}"
+            )
         self.conditional, self.predictor_lr, self.target = conditional, predictor_lr, target
 
     def prepare(self, model: nn.Module, objective: Objective) -> None:
@@ -101,16 +108,23 @@ class SyntheticGradients(PseudoGradient):
         outputs = super().step(batch)
         if not self.predictors:
             return outputs
-        errors, cosines = [], []
+        cosines = []
         for predictor, (x, below) in zip(self.predictors, self.lessons, strict=True):
             predicted = predictor(x)
-            errors.append((predicted - below).square().mean())
             cosines.append(F.cosine_similarity(predicted.detach().flatten(), below.flatten(), 0))
-        self.optimizer_of_predictors.zero_grad()
-        torch.stack(errors).sum().backward()
-        self.optimizer_of_predictors.step()
+            self._learn(predictor, x, predicted, below)
         self.lessons = []
         return {**outputs, "agreement": torch.stack(cosines).mean()}
+
+    def _learn(self, predictor: Any, x: Tensor, predicted: Tensor, below: Tensor) -> None:
+        """One step of normalized least mean squares: stable whatever the scales are."""
+        parameters = list(predictor.parameters())
+        slopes = torch.autograd.grad((predicted - below).square().sum() / 2, parameters)
+        taps = predictor.weight[0, 0].numel()  # of a convolution, which sees each value so often
+        size = taps * x.square().sum() + below.numel() / below.shape[1]  # the bias's input is 1
+        with torch.no_grad():
+            for parameter, slope in zip(parameters, slopes, strict=True):
+                parameter.sub_(slope / size, alpha=self.predictor_lr)
 
     def _with_target(self, h: Tensor, batch: Batch, output: Tensor) -> Tensor:
         if not self.conditional:
@@ -140,28 +154,17 @@ class SyntheticGradients(PseudoGradient):
             for parameter in predictor.parameters():
                 nn.init.zeros_(parameter)
             self.predictors.append(predictor.to(like))
-        parameters = [p for predictor in self.predictors for p in predictor.parameters()]
-        if parameters:
-            self.optimizer_of_predictors = torch.optim.Adam(parameters, self.predictor_lr)
 
     # State
 
     def own_state(self) -> dict[str, Any]:
-        """The predictors and their optimizer."""
-        if not self.predictors:
-            return {}
-        return {
-            "predictors": [predictor.state_dict() for predictor in self.predictors],
-            "optimizer": self.optimizer_of_predictors.state_dict(),
-        }
+        """The predictors."""
+        return {"predictors": [predictor.state_dict() for predictor in self.predictors]}
 
     def load_own_state(self, state: dict[str, Any]) -> None:
         """Build the predictors from their weights' shapes, and restore them."""
-        if not state:
-            return
         self.predictors = []
         shapes = [saved["weight"].shape for saved in state["predictors"]]
         self._make([(shape[1], shape[0], len(shape)) for shape in shapes])
         for predictor, saved in zip(self.predictors, state["predictors"], strict=True):
             predictor.load_state_dict(saved)
-        self.optimizer_of_predictors.load_state_dict(state["optimizer"])
