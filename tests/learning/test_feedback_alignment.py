@@ -193,6 +193,16 @@ def test_direct_updates_do_not_depend_on_order():
             torch.testing.assert_close(found[f"{name}.weight"], delta.T @ h[index])
 
 
+def test_below_one_hidden_layer_direct_is_the_same_rule():
+    torch.manual_seed(0)
+    model = MLP([5, 7, 3], activation="tanh").double()
+    found = []
+    for mode in ("fa", "dfa"):
+        bound(FeedbackAlignment(mode=mode, seed=4), model).estimate(BATCH)
+        found.append(gradients(model))
+    torch.testing.assert_close(*found)
+
+
 def test_two_calls_of_a_model_have_an_error_each():
     model = deep()
     rule = FeedbackAlignment(mode="dfa")
@@ -378,6 +388,19 @@ def test_the_seed_alone_decides_the_matrices():
 
 
 MODEL = deep()
+
+
+def test_alignment_leaves_all_as_it_was():
+    model = make_network()  # with normalization and dropout
+    batch = {"input": torch.randn(6, 4), "target": torch.randn(6, 3)}
+    rule = bound(FeedbackAlignment(), model)
+    rule.estimate(batch)
+    slopes = [p.grad.clone() for p in model.parameters()]
+    state, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    rule.alignment(batch)
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), slopes, strict=True))
+    assert all(torch.equal(v, state[n]) for n, v in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_callbacks_hear_of_steps_and_not_of_alignment():
