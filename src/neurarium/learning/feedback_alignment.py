@@ -42,9 +42,10 @@ class FeedbackAlignment(PseudoGradient):
 
     It works on any model: linear layers and convolutions of every kind return errors by $B$, all
     else (normalizations, a module's own products of matrices) is differentiated. "dfa" needs layers
-    that are used once. On the 8 x 8 digits (recipe `feedback-alignment-digits`) all modes reach 97.0
-    to 97.7 %, backpropagation 97.5 % and frozen hidden layers 93.5 %. Deep convolutional networks
-    learn little by fixed matrices, as the sources found; "sign", "mirror" and "kp" are for these.
+    that are used once. On the 8 x 8 digits (recipe `feedback-alignment-digits`)
+    all modes reach 97.0 to 97.7 %, backpropagation 97.5 % and frozen hidden layers 93.5 %. Deep
+    convolutional networks learn little by fixed matrices, as the sources found; "sign", "mirror"
+    and "kp" are for these.
 
     Args:
         optimizer: as of `Backprop`, like `lr`, `schedule` and all `options`.
