@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurarium import objectives
-from neurarium.learning import chain
+from neurarium.learning import TargetPropagation, chain, pseudo_gradient
 from neurarium.learning.chain import Chain
 from neurarium.networks import MLP, LeNet5
 
@@ -74,6 +74,13 @@ def test_a_frozen_layer_passes_slopes_and_takes_none():
     torch.testing.assert_close(first.weight.grad, expected)
 
 
+def test_a_layer_alone_is_a_chain_of_one():
+    layer = nn.Linear(3, 2)
+    x = torch.randn(4, 3)
+    found = Chain(layer).forward(x)
+    torch.testing.assert_close(found.outputs[-1], layer(x))
+
+
 def test_a_stage_knows_its_activation():
     view = Chain(
         nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Tanh(), nn.Dropout(0.5), nn.Linear(3, 2))
@@ -118,3 +125,15 @@ def test_a_model_that_is_no_chain_is_refused_in_one_sentence(model, why):
     with pytest.raises(ValueError, match=f"ADMM needs .*{why}.*take Backprop") as error:
         Chain(model, "ADMM")
     assert "\n" not in str(error.value)
+
+
+def test_the_cosine_of_tiny_slopes_is_not_shrunk():
+    model = nn.Linear(2, 1, bias=False)
+    a, b = {"weight": torch.tensor([[1e-12, 0]])}, {"weight": torch.tensor([[1e-12, 1e-12]])}
+    assert pseudo_gradient.cosines(model, a, b)[""] == pytest.approx(0.5**0.5, rel=1e-5)
+    assert pseudo_gradient.cosines(model, a, {}) == {"": 0.0}
+
+
+def test_a_rule_that_takes_batches_whole_refuses_parts_of_them():
+    with pytest.raises(ValueError, match="TargetPropagation takes each batch whole"):
+        TargetPropagation(gradient_accumulation_steps=2)

@@ -124,7 +124,7 @@ class Data:
         if training and self.augment is not None:
             batch = self.augment(batch)
         if self.transform is not None:
-            batch["input"] = self.transform(batch["input"])
+            batch = {**batch, "input": self.transform(batch["input"])}
         return batch
 
     def fingerprint(self) -> str:

@@ -213,6 +213,9 @@ class _Tracer(fx.Tracer):
 
 def _steps(model: nn.Module, rule: str) -> Iterator[tuple[str, Step]]:
     """Name and function of everything the model does to its input, in order."""
+    if isinstance(model, LAYERS):  # a trace would look inside
+        yield "", model
+        return
     try:
         graph = _Tracer().trace(model)
     except Exception as error:

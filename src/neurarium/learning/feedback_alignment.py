@@ -63,6 +63,8 @@ class FeedbackAlignment(PseudoGradient):
     arXiv:1904.05391.
     """
 
+    whole_batches = False
+
     def __init__(
         self,
         optimizer: Any = "adamw",

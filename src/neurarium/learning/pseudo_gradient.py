@@ -27,6 +27,8 @@ class PseudoGradient(ABC):
         optimizer: as of `Backprop`, like `lr`, `schedule` and all `options`.
     """
 
+    whole_batches = True  # False where the rule's estimates of a batch's parts add up
+
     def __init__(
         self,
         optimizer: Any = "sgd:momentum=0.9",
@@ -34,6 +36,11 @@ class PseudoGradient(ABC):
         schedule: Any = None,
         **options: Any,
     ) -> None:
+        if self.whole_batches and options.get("gradient_accumulation_steps", 1) > 1:
+            raise ValueError(
+                f"{type(self).__name__} takes each batch whole; leave gradient_accumulation_steps "
+                "at 1 and make the batch smaller"
+            )
         self.descent = Backprop(optimizer, lr, schedule, **options)
 
     @abstractmethod
@@ -167,5 +174,6 @@ def cosines(
             torch.cat([part.get(n, zeros[n]).flatten() for n in own])
             for part in (estimate, gradient)
         )
-        result[name] = float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+        lengths = float(a.norm()) * float(b.norm())  # no epsilon, however small the slopes
+        result[name] = float(a @ b) / lengths if lengths else 0.0
     return result
