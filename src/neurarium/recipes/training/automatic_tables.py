@@ -13,7 +13,7 @@ from neurarium.training.automatic import fit_source
     source="scikit-learn's MLPClassifier and MLPRegressor, tuned on the same folds",
     figure="least margin: ours minus theirs over what may be lost (0.01, or 0.03 of R2)",
     expect=(-1, None),
-    minutes=6,
+    minutes=12,
     quick={"names": ("iris",), "folds": 2},
     quick_expect=(-6, None),  # 75 rows train, and one row of 75 is more than a point
 )
@@ -25,7 +25,9 @@ def automatic_tables(
     """`fit(table)` without an argument against a grid-tuned network, in cross-validation.
 
     Theirs standardizes, and chooses its weight decay by a cross-validation of its own on the rows
-    of each fold that train. Digits are here a table of 64 columns.
+    of each fold that train. Digits are here a table of 64 columns. With seed 0 it does not hold:
+    ours is 1.1 points below on wine, which are two of its 178 rows, and within 0.7 or above on the
+    other four.
     """
     margins: list[float] = []
     table: dict[str, float] = {}
