@@ -8,6 +8,7 @@ from torch import nn
 from neurarium.learning import SAM, Backprop, NonFiniteError, Rule
 from neurarium.objectives import supervised
 from neurarium.training import EMA, fit, lr_find
+from neurarium.training.distributed import SimulatedWorkers
 
 A = torch.tensor([[3.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
 
@@ -128,3 +129,20 @@ def test_the_range_test_takes_it_too():
 def test_a_negative_radius_is_refused(unchecked):
     with pytest.raises(ValueError, match=r"rho must not be negative, got -0.1"):
         SAM(rho=-0.1)
+
+
+def test_without_a_radius_the_estimate_points_along_the_gradient():
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    batch = {"input": torch.randn(8, 3), "target": torch.randn(8, 2)}
+    rule = SAM("sgd", lr=0.1, rho=0.0)
+    rule.bind(model, supervised("mse"))
+    assert rule.alignment(batch) == {"": pytest.approx(1, abs=1e-6)}
+    far = SAM("sgd", lr=0.1, rho=5.0)
+    far.bind(model, supervised("mse"))
+    assert far.alignment(batch)[""] < 0.999
+
+
+def test_workers_refuse_it_with_accumulated_gradients_too():
+    with pytest.raises(ValueError, match="gradient_accumulation_steps is 1"):
+        SimulatedWorkers(2, rule=SAM("sgd", lr=0.1, gradient_accumulation_steps=2))

@@ -65,8 +65,6 @@ class Analytic(PseudoGradient):
                 f"optimizer that treats every number by itself, one of {known}, got {optimizer!r}; "
                 "take Backprop"
             )
-        if self.descent.gradient_accumulation_steps > 1:
-            raise ValueError("Analytic takes each batch whole; leave gradient_accumulation_steps 1")
 
     def prepare(self, model: nn.Module, objective: Objective) -> None:
         """Find the layers and the loss, or say why not."""

@@ -1,6 +1,7 @@
 """Automatic differentiation of scalars, both ways, small enough to read: what torch does inside."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Union
@@ -8,7 +9,7 @@ from typing import Any, Union
 __all__ = ["Dual", "Value"]
 
 
-class _Scalar:
+class _Scalar(ABC):
     """Arithmetic that derives from four operations and three functions."""
 
     def __radd__(self, other: Any) -> Any:
@@ -32,14 +33,14 @@ class _Scalar:
     def __rtruediv__(self, other: Any) -> Any:
         return self**-1.0 * other
 
-    def __add__(self, other: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __add__(self, other: Any) -> Any: ...
 
-    def __mul__(self, other: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __mul__(self, other: Any) -> Any: ...
 
-    def __pow__(self, exponent: float) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __pow__(self, exponent: float) -> Any: ...
 
 
 class Value(_Scalar):

@@ -108,6 +108,10 @@ class PseudoGradient(ABC):
         self.descent.notify = notify
 
     @property
+    def gradient_accumulation_steps(self) -> int:
+        return self.descent.gradient_accumulation_steps
+
+    @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.descent.optimizer
 

@@ -1,20 +1,18 @@
 """Sharpness-aware minimization: the gradient from the worst place nearby."""
 
-import contextlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from neurarium.data import Batch
-from neurarium.learning.backprop import Backprop
-from neurarium.learning.rule import Notify
+from neurarium.learning.pseudo_gradient import PseudoGradient
 from neurarium.objectives import Objective
 
 __all__ = ["SAM"]
 
 
-class SAM:
+class SAM(PseudoGradient):
     r"""Step from where you are by the gradient of the steepest point at distance `rho`.
 
     $$\theta \leftarrow \theta - \eta_t\, P_t\,
@@ -32,6 +30,8 @@ class SAM:
     efficiently improving generalization, arXiv:2010.01412.
     """
 
+    whole_batches = False
+
     def __init__(
         self,
         optimizer: Any = "sgd:momentum=0.9",
@@ -44,16 +44,15 @@ class SAM:
         if not rho >= 0:
             raise ValueError(f"rho must not be negative, got {rho}; it is a distance")
         self.rho = rho
-        self.descent = Backprop(optimizer, lr, schedule, **options)
+        super().__init__(optimizer, lr, schedule, **options)
 
-    def bind(self, model: nn.Module, objective: Objective) -> None:
-        """Build the optimizer over the parameters of the model and of the objective."""
-        self.descent.bind(model, objective)
+    def prepare(self, model: nn.Module, objective: Objective) -> None:
+        """Note what a forward pass remembers."""
         parts = [part for part in (model, objective) if isinstance(part, nn.Module)]
         self._remembered = [buffer for part in parts for buffer in part.buffers()]
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Up to the steepest point nearby, its gradient, back, and down along it."""
+    def estimate(self, batch: Batch) -> dict[str, Tensor]:
+        """The gradient of the steepest point nearby; the weights are where they were."""
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             outputs = self.descent.gradients(batch)
         weights = [p.detach().clone() for p in self.descent.trained]
@@ -67,7 +66,7 @@ class SAM:
                     current.copy_(before)
                 for current, before in zip(self._remembered, remembered, strict=True):
                     current.copy_(before)
-        return self.descent.update(outputs)
+        return outputs
 
     @torch.no_grad()
     def _climb(self) -> None:
@@ -80,16 +79,6 @@ class SAM:
         for parameter in moving:
             parameter.grad = None
 
-    # What a trainer asks of the inner rule
-
-    @property
-    def notify(self) -> Notify:
-        return self.descent.notify
-
-    @notify.setter
-    def notify(self, notify: Notify) -> None:
-        self.descent.notify = notify
-
     @property
     def scaler(self) -> torch.amp.GradScaler | None:
         return self.descent.scaler
@@ -97,36 +86,6 @@ class SAM:
     @scaler.setter
     def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
         self.descent.scaler = scaler
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        return self.descent.optimizer
-
-    @property
-    def current_lr(self) -> float:
-        return self.descent.current_lr
-
-    def unscheduled(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, rate and momentum stay as they were set."""
-        return self.descent.unscheduled()
-
-    def plan(self, total_steps: int | None) -> None:
-        """Be told how many steps there will be."""
-        self.descent.plan(total_steps)
-
-    def set_lr(self, lr: float) -> None:
-        """Make `lr` the base rate of every parameter group."""
-        self.descent.set_lr(lr)
-
-    def scale_lr(self, factor: float) -> None:
-        """Multiply every group's rate."""
-        self.descent.scale_lr(factor)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.descent.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.descent.load_state_dict(state)
 
     def __repr__(self) -> str:
         return f"SAM({self.descent!r}, rho={self.rho})"
