@@ -4,8 +4,11 @@ Alone, there is one process and every method here gives back what it got.
 """
 
 import atexit
+import gc
+import importlib
 import io
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,9 @@ class Processes:
                 return cls()
             if torch.cuda.is_available():
                 torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            # Before the group exists: it takes the present one as default values of its functions,
+            # and would hold the group, and its threads, to the end.
+            importlib.import_module("torch.distributed.nn")
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
             atexit.register(_leave)
         return cls(dist.get_rank(), dist.get_world_size()) if dist.get_world_size() > 1 else cls()
@@ -213,6 +219,9 @@ class Processes:
             dist.barrier(group=self.group)
 
 
+_TOGETHER = weakref.WeakSet["_Together"]()  # a user's rule may hold one to the end
+
+
 class _Together(nn.Module):
     """An objective evaluated under DistributedDataParallel, model and all.
 
@@ -227,6 +236,7 @@ class _Together(nn.Module):
         # In a tuple, lest the model's parameters count as the objective's own.
         self.others = (processes, model)
         self.parallel: tuple[DistributedDataParallel, ...] = ()
+        _TOGETHER.add(self)
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor | Mapping[str, Tensor]:
         processes, own = self.others
@@ -283,5 +293,13 @@ def _weighted(loss: Tensor, weight: float) -> Tensor:
 
 
 def _leave() -> None:
+    """End the exchange, and its threads, while Python still stands.
+
+    A thread that lets go of a tensor after that ends the process with an abort. The threads end
+    with the last that holds the group, so all that holds it must go.
+    """
     if dist.is_initialized():
+        for together in _TOGETHER:
+            together.parallel = ()
         dist.destroy_process_group()
+        gc.collect()
