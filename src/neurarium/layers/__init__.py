@@ -2,6 +2,8 @@
 
 from neurarium.layers.dropconnect import DropConnect
 from neurarium.layers.norm import batch_norm_backward, layer_norm_backward, normalize
+from neurarium.layers.p_neuron import PNeuron
+from neurarium.layers.quantized_relu import QuantizedReLU
 from neurarium.layers.rbf import RBF
 from neurarium.layers.spiking import LIF, SpikeTrain, spike
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
@@ -10,6 +12,8 @@ __all__ = [
     "LIF",
     "RBF",
     "DropConnect",
+    "PNeuron",
+    "QuantizedReLU",
     "SpikeTrain",
     "WeightStandardization",
     "batch_norm_backward",
