@@ -1,5 +1,8 @@
 """Optimizers by name, and what does not decay."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -48,6 +51,11 @@ def test_arguments_follow_a_colon_and_unknown_names_list_the_nearest():
     "make",
     [
         lambda p: torch.optim.AdamW(p, fused=True),
+        lambda p: torch.optim.AdamW(p, fused=True, maximize=True, betas=(0.5, 0.9), eps=1e-4),
+        lambda p: torch.optim.Adam(p, fused=True, weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, fused=True, weight_decay=0.1, decoupled_weight_decay=True),
+        lambda p: torch.optim.AdamW([{"params": [q], "lr": q.ndim / 9} for q in p], fused=True),
+        lambda p: torch.optim.Adam(p, fused=True, amsgrad=True),
         lambda p: torch.optim.Adam(p, amsgrad=True),
         lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: torch.optim.RMSprop(p),
@@ -67,6 +75,35 @@ def test_a_bare_step_is_the_step_to_the_last_bit(make):
         return model.weight.detach()
 
     assert torch.equal(train(True), train(False))
+
+
+def test_a_bare_step_leaves_what_has_no_gradient():
+    def train(bare):
+        torch.manual_seed(0)
+        model = nn.ModuleList([nn.Linear(5, 3), nn.Linear(5, 3)])
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        step = bare_step(optimizer) if bare else optimizer.step
+        for layer in (0, 0, 1, 1, 0, 1):
+            optimizer.zero_grad()
+            model[layer](torch.ones(2, 5)).square().sum().backward()
+            step()
+        return model.state_dict()
+
+    torch.testing.assert_close(train(True), train(False), rtol=0, atol=0)
+
+
+def test_no_fit_loads_the_compiler():
+    # Torch loads it with the first optimizer, for a second, to tell it to stay out.
+    script = (
+        "import sys, torch\n"
+        "from neurarium import fit\n"
+        "from neurarium.learning import Backprop\n"
+        "x = torch.randn(20, 3)\n"
+        "run = fit(torch.nn.Linear(3, 2), (x, (x[:, 0] > 0).long()), verbose=False, epochs=1)\n"
+        "run.rule.load_state_dict(run.rule.state_dict())\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_bare_step_tells_whoever_listens():

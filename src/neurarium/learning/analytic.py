@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neurarium import activations, losses
+from neurarium import losses
 from neurarium.data import Batch
-from neurarium.learning.backprop_by_hand import Dense, dense_layers
+from neurarium.learning.backprop import ELEMENTWISE
+from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain
 from neurarium.learning.pseudo_gradient import PseudoGradient
 from neurarium.objectives import Objective, supervised
-from neurarium.optim import parameters as optim
 
 __all__ = ["Analytic"]
 
@@ -56,10 +56,8 @@ class Analytic(PseudoGradient):
         **options: Any,
     ) -> None:
         super().__init__(optimizer, lr, schedule, **options)
-        given = optim.get(optimizer) if isinstance(optimizer, str) else optimizer
-        kind = getattr(given, "func", given)
-        if kind not in _ELEMENTWISE:
-            known = ", ".join(kind.__name__ for kind in _ELEMENTWISE)
+        if not self.descent.is_elementwise:
+            known = ", ".join(kind.__name__ for kind in ELEMENTWISE)
             raise ValueError(
                 f"Analytic keeps all weights in one vector and needs the name or class of an "
                 f"optimizer that treats every number by itself, one of {known}, got {optimizer!r}; "
@@ -119,7 +117,7 @@ class Analytic(PseudoGradient):
         self.notify("on_before_backward", loss)
         for index in reversed(range(len(passed))):
             layer, h, z, after = passed[index]
-            delta = _through(layer, slope, z, after)
+            delta = through(layer, slope, z, after)
             torch.mm(delta.T, h, out=layer.linear.weight.grad)
             if layer.linear.bias is not None:
                 torch.sum(delta, 0, out=layer.linear.bias.grad)
@@ -175,28 +173,6 @@ class _Flat:
             )
         self.values.data.copy_(joined.view_as(self.values))
         self._share()
-
-
-_ELEMENTWISE = tuple(
-    getattr(torch.optim, name)
-    for name in (
-        "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta",
-        "Rprop",
-    )
-)  # fmt: skip
-
-# The slope by the sums from the slope by the activations, in one kernel each.
-_KERNELS: dict[Callable[..., Any], Callable[[Tensor, Tensor], Tensor]] = {
-    activations.relu: lambda slope, after: torch.ops.aten.threshold_backward(slope, after, 0),
-    activations.tanh: torch.ops.aten.tanh_backward,
-}
-
-
-def _through(layer: Dense, slope: Tensor, z: Tensor, after: Tensor) -> Tensor:
-    if layer.function is activations.identity:
-        return slope
-    kernel = _KERNELS.get(layer.function)
-    return slope * layer.derivative(z) if kernel is None else kernel(slope, after)
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

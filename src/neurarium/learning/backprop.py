@@ -88,6 +88,11 @@ class Backprop:
         self.notify: Notify = ignore
         self.scaler: torch.amp.GradScaler | None = None  # set by the engine under fp16
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the optimizer, given by name or class, treats every number by itself."""
+        return getattr(self._given, "func", self._given) in ELEMENTWISE
+
     def bind(self, model: nn.Module, objective: Objective) -> None:
         """Build the optimizer over the parameters of the model and of the objective."""
         self.model, self.objective, self.steps = model, objective, 0
@@ -114,7 +119,8 @@ class Backprop:
         everything = [p for group in groups for p in group["params"]]
         if optim.supports_fused(self._given, everything):
             arguments["fused"] = True
-        return self._given(groups, **arguments)
+        with optim.uncompiled():
+            return self._given(groups, **arguments)
 
     def _adopt(
         self, optimizer: torch.optim.Optimizer, own: list[nn.Parameter]
@@ -234,7 +240,8 @@ class Backprop:
             group["initial_lr"] *= factor
 
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"steps": self.steps, "optimizer": self.optimizer.state_dict()}
+        with optim.uncompiled():
+            state: dict[str, Any] = {"steps": self.steps, "optimizer": self.optimizer.state_dict()}
         if isinstance(self.schedule, LRScheduler):
             state["schedule"] = self.schedule.state_dict()
         if self.scaler is not None:
@@ -243,7 +250,8 @@ class Backprop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.steps = state["steps"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        with optim.uncompiled():
+            self.optimizer.load_state_dict(state["optimizer"])
         if isinstance(self.schedule, LRScheduler):
             self.schedule.load_state_dict(state["schedule"])
         if self.scaler is not None and "scaler" in state:
@@ -266,6 +274,15 @@ class Backprop:
             return ""
         parts = [f"{count} parameters by {decay:g}" for decay, count in counts.items()]
         return f", decayed: {', '.join(parts)}, not decayed: {spared}"
+
+
+ELEMENTWISE = tuple(
+    getattr(torch.optim, name)
+    for name in (
+        "SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta",
+        "Rprop",
+    )
+)  # fmt: skip
 
 
 def _check_rate(lr: float | None) -> None:

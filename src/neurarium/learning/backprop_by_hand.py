@@ -94,6 +94,21 @@ class Dense:
         return 0.0 if self.linear.bias is None else self.linear.bias
 
 
+# The slope by the sums from the slope by the activations, in one kernel each.
+_KERNELS: dict[Callable[..., Any], Callable[[Tensor, Tensor], Tensor]] = {
+    activations.relu: lambda slope, after: torch.ops.aten.threshold_backward(slope, after, 0),
+    activations.tanh: torch.ops.aten.tanh_backward,
+}
+
+
+def through(layer: Dense, slope: Tensor, z: Tensor, after: Tensor) -> Tensor:
+    """Slope by a layer's sums z, given the slope by its activations."""
+    if layer.function is activations.identity:
+        return slope
+    kernel = _KERNELS.get(layer.function)
+    return slope * layer.derivative(z) if kernel is None else kernel(slope, after)
+
+
 def dense_layers(chain: Chain) -> list[Dense]:
     """The layers of a chain that has none but linear ones and elementwise activations.
 

@@ -23,6 +23,7 @@ from neurarium.training.interrupts import Interrupted
 from neurarium.training.lr_finder import LRFinder, lr_find
 from neurarium.training.noise_scale import NoiseScale, noise_scale
 from neurarium.training.run import Run
+from neurarium.training.together import fit_together
 from neurarium.training.trainer import Trainer
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Run",
     "Trainer",
     "fit",
+    "fit_together",
     "lr_find",
     "noise_scale",
 ]

@@ -169,7 +169,7 @@ def fit(
         batch_size=batch_size,
         seed=seed,
         callbacks=_with_defaults(callbacks, data, directory, verbose),
-        metrics=_metrics(metrics, data),
+        metrics=metrics_for(metrics, data),
         max_steps=max_steps,
         max_time=_seconds(max_time),
         train_batches=_limit(limit_train_batches, data.train, batch_size),
@@ -248,9 +248,10 @@ def _with_defaults(
     return chosen
 
 
-def _metrics(
+def metrics_for(
     wanted: Sequence[str | Metric] | Mapping[str, Metric] | None, data: Data
 ) -> dict[str, Metric]:
+    """The functions of (output, target) that are asked for; by default the task's usual one."""
     if isinstance(wanted, Mapping):
         return dict(wanted)
     if wanted is None:

@@ -15,6 +15,7 @@ from neurarium.data import Data, Resident, Split
 from neurarium.learning import Backprop
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
+from neurarium.optim.parameters import uncompiled
 from neurarium.training import randomness
 from neurarium.training.diagnostics.flow import GradientFlow, as_in_training, gradient_flow
 from neurarium.training.diagnostics.layer_stats import LayerRecord, LayerStats
@@ -330,10 +331,13 @@ def _fitted(
 ) -> float | None:
     """Loss after fitting the model to all rows at once; None where the objective does not work."""
     whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=60, line_search_fn="strong_wolfe")
+    with uncompiled():
+        optimizer = torch.optim.LBFGS(
+            model.parameters(), max_iter=60, line_search_fn="strong_wolfe"
+        )
 
     def closure() -> Tensor:
-        optimizer.zero_grad()
+        model.zero_grad()
         loss = value_of(objective(model, whole))["loss"]
         (loss + decay * sum(p.square().sum() for p in model.parameters())).backward()
         return loss.detach()

@@ -1,0 +1,361 @@
+"""Several networks of one shape in one training: what `fit` would make of each, in less time.
+
+A small network's step is mostly the calling of kernels; eight networks side by side call them once.
+"""
+
+import copy
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from neurarium import losses
+from neurarium.data import Data, Resident
+from neurarium.learning import Backprop, NonFiniteError
+from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
+from neurarium.learning.chain import Chain, answering
+from neurarium.learning.rule import value_of
+from neurarium.objectives import Objective, supervised
+from neurarium.training import engine, randomness
+from neurarium.training.fit import metrics_for
+from neurarium.training.history import History
+from neurarium.training.run import Run, describe
+
+__all__ = ["fit_together", "why_not_together"]
+
+Loss = Callable[..., tuple[Tensor, Tensor]]
+Metric = Callable[[Tensor, Tensor], Any]
+
+# Above so many operations a step, a network keeps a core busy by itself and gains nothing.
+_FLOPS_WORTH_STACKING = 2e8
+
+
+def fit_together(
+    models: Sequence[nn.Module],
+    data: Data,
+    objective: Objective,
+    rules: Sequence[Backprop],
+    *,
+    seeds: Sequence[int],
+    epochs: int = 20,
+    batch_size: int = 64,
+    metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None,
+) -> list[Run | NonFiniteError]:
+    r"""Train perceptrons of one shape side by side, each as `fit` would by itself.
+
+    $$Z_l = H_{l-1} W_l^\top + b_l, \qquad
+      \Delta_l = (\Delta_{l+1} W_{l+1}) \odot \varphi'(Z_l), \qquad
+      \nabla W_l = \Delta_l^\top H_{l-1}$$
+
+    where each letter holds one matrix a network and each product is one batched call. Every network
+    has its own weights, order of the rows, and rule, so rates and schedules may differ; the figures
+    are those of separate runs to rounding.
+
+    Args:
+        models: fresh networks of linear layers and elementwise activations; trained in place.
+        rules: a `Backprop` for each, with any optimizer, schedule and clipping.
+        seeds: of the order of each one's rows, as in `fit`.
+        metrics: computed on the validation split each epoch, as in `fit`.
+
+    Returns:
+        For each network its run, or the error where its loss was no longer finite.
+
+    Raises:
+        ValueError: for anything else than such networks, data, objectives and rules; it says what.
+
+    Source: none; batched products as in `torch.func.stack_module_state`.
+    """
+    if reason := _obstacle(models, data, objective, rules):
+        raise ValueError(f"these networks cannot be trained together: {reason}; take fit for each")
+    with torch.random.fork_rng(), _Stack(models) as stack:
+        return _train(
+            stack, data, objective, rules, seeds, epochs, batch_size, metrics_for(metrics, data)
+        )
+
+
+def why_not_together(
+    models: Sequence[nn.Module],
+    data: Data,
+    objective: Any,
+    rules: Sequence[object],
+    batch_size: int = 64,
+) -> str | None:
+    """Why `fit_together` would not serve, or would not be faster; None where it does and is."""
+    if reason := _obstacle(models, data, objective, rules):
+        return reason
+    facts = engine.inspect(models[0], objective, data.example(batch_size), "cpu")
+    if facts.flops > _FLOPS_WORTH_STACKING:
+        return f"with {facts.flops:.2g} operations a step each keeps a core busy by itself"
+    if engine.decide(facts).precision != "32-true":
+        return "each by itself is faster in bf16"
+    return None
+
+
+def _obstacle(
+    models: Sequence[nn.Module], data: Data, objective: Any, rules: Sequence[Any]
+) -> str | None:
+    if len(models) < 2:
+        return "there is only one"
+    if not isinstance(data.train, Resident) or not isinstance(data.val, Resident | None):
+        return "the data are a stream"
+    if data.augment is not None:
+        return "the data are augmented, which draws random numbers"
+    if any(type(rule) is not Backprop for rule in rules):
+        return "the rule is not Backprop"
+    if any(rule.gradient_accumulation_steps > 1 for rule in rules):
+        return "batches are cut into parts"
+    if _slope_of(objective) is None:
+        return "the objective is not a plain cross-entropy or mean squared error"
+    if len({repr(model) for model in models}) > 1:
+        return "they differ in more than their weights"
+    try:
+        layers = dense_layers(Chain(models[0].train(), "fit_together"))
+    except ValueError as error:
+        return str(error)
+    own = {id(p) for layer in layers for p in layer.linear.parameters()}
+    if own != {id(p) for p in models[0].parameters() if p.requires_grad}:
+        return "they have parameters besides those of their linear layers, or frozen ones"
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in models[0].parameters()):
+        return "they are not in float32 on the CPU"
+    return None
+
+
+def _train(
+    stack: "_Stack",
+    data: Data,
+    objective: Any,
+    rules: Sequence[Backprop],
+    seeds: Sequence[int],
+    epochs: int,
+    batch_size: int,
+    metrics: dict[str, Metric],
+) -> list[Run | NonFiniteError]:
+    train: Any = data.train
+    slope_of = _slope_of(objective)
+    assert slope_of is not None
+    moving = _bound(stack, objective, rules, epochs * train.steps(batch_size))
+    histories = [History() for _ in seeds]
+    failed: dict[int, NonFiniteError] = {}
+    start = time.monotonic()
+    for epoch in range(epochs):
+        total, norms = torch.zeros(len(seeds)), [0.0] * len(seeds)
+        for batch in _batches(data, train, batch_size, seeds, epoch):
+            rows = batch["input"].shape[1]
+            loss = stack.gradients(batch, slope_of, objective.target)
+            for k in loss.isfinite().logical_not().nonzero().flatten().tolist():
+                failed.setdefault(k, NonFiniteError(f"the loss is {loss[k]} in epoch {epoch + 1}"))
+            for k, rule in enumerate(moving):
+                if len(moving) == 1 or k not in failed:
+                    norms[k] += rows * float(rule.update({}).get("grad_norm", 0.0))
+            total += loss * rows
+        measured = {} if data.val is None else _evaluate(stack, data, objective, metrics)
+        for k, history in enumerate(histories):
+            rule = moving[k % len(moving)]
+            row = {"epoch": epoch + 1, "step": rule.steps, "train_loss": float(total[k])}
+            if rule.max_grad_norm or rule.max_grad_value:
+                row["train_grad_norm"] = norms[k]
+            for name in row.keys() - {"epoch", "step"}:
+                row[name] /= len(train)
+            own = {f"val_{name}": value[k] for name, value in measured.items()}
+            share = round((time.monotonic() - start) / len(seeds), 3)
+            history.append({**row, "lr": rule.current_lr, **own, "seconds": share})
+    results: list[Run | NonFiniteError] = []
+    for k, model in enumerate(stack.models):
+        config = {
+            "data": data.describe(),
+            "network": describe(model)["network"] or {"class": describe(model)["class"]},
+            "objective": repr(objective),
+            "rule": repr(rules[k]),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seeds[k],
+            "trained_together": len(seeds),
+            "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
+        }
+        run = Run(model, data=data, objective=objective, history=histories[k], config=config)
+        run.rule = moving[k % len(moving)]
+        results.append(failed.get(k, run))
+    return results
+
+
+def _bound(
+    stack: "_Stack", objective: Objective, rules: Sequence[Backprop], steps: int
+) -> list[Backprop]:
+    """The rules with their networks; one for all where they are alike and mix no numbers."""
+    alike = len({repr(rule) for rule in rules}) == 1
+    shared = copy.copy(rules[0])
+    for model, rule in zip(stack.models, rules, strict=True):
+        rule.plan(steps)
+        rule.bind(model.train(), objective)
+    if alike and shared.max_grad_norm is None is shared.max_grad_value and shared.is_elementwise:
+        shared.plan(steps)
+        shared.bind(stack.parameters(), objective)
+        return [shared]
+    return list(rules)
+
+
+def _batches(
+    data: Data, split: Resident, batch_size: int, seeds: Sequence[int], epoch: int
+) -> Iterator[dict[str, Tensor]]:
+    """Each network's batches in its own order, side by side: (networks, rows, ...)."""
+    orders = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(randomness.epoch_seed(seed, epoch))
+        orders.append(torch.randperm(len(split), generator=generator))
+    for index in torch.stack(orders).split(split.sizes(batch_size), 1):
+        flat = {name: t.index_select(0, index.flatten()) for name, t in split.tensors.items()}
+        batch = data.prepare(flat, training=True)
+        yield {name: value.unflatten(0, index.shape) for name, value in batch.items()}
+
+
+@torch.no_grad()
+def _evaluate(
+    stack: "_Stack", data: Data, objective: Any, metrics: Mapping[str, Metric]
+) -> dict[str, list[float]]:
+    """Each figure of the validation split, for every network."""
+    outputs, batches = list[Tensor](), list[dict[str, Tensor]]()
+    for batch in data.val.batches(1024):  # type: ignore[union-attr]
+        batches.append(data.prepare(batch))
+        x = batches[-1]["input"]
+        outputs.append(stack.forward(x.expand(len(stack.models), *x.shape)))
+    whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    found: dict[str, list[float]] = {}
+    for model, output in zip(stack.models, torch.cat(outputs, 1), strict=True):
+        figures = value_of(objective(answering(model, output), whole))
+        judged = {name: metric(output, whole["target"]) for name, metric in metrics.items()}
+        for name, value in {**figures, **judged}.items():
+            found.setdefault(name, []).append(float(value))
+    return found
+
+
+class _Stack:
+    """Networks whose parameters are, inside the context, views of one tensor a layer."""
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self.models = list(models)
+        self.chains = [Chain(model, "fit_together") for model in models]
+        members = [dense_layers(chain) for chain in self.chains]
+        self.layers = [_Layer(same) for same in zip(*members, strict=True)]
+
+    def __enter__(self) -> "_Stack":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for layer in self.layers:
+            layer.part()
+
+    def parameters(self) -> nn.Module:
+        """All networks' parameters, stacked, under names that tell weights from biases."""
+        together = nn.Module()
+        for number, layer in enumerate(self.layers):
+            layer.stacked = {"weight": nn.Parameter(layer.weight)}
+            if len(layer.bias):
+                layer.stacked["bias"] = nn.Parameter(layer.bias)
+            holder = nn.Module()
+            for name, parameter in layer.stacked.items():
+                holder.register_parameter(name, parameter)
+            together.add_module(str(number), holder)
+        return together
+
+    @torch.no_grad()
+    def forward(
+        self, x: Float[Tensor, "networks rows ..."]
+    ) -> Float[Tensor, "networks rows outputs"]:
+        h = x.flatten(2)
+        for layer in self.layers:
+            h = layer.first.activation(layer.sums(h))
+        return h
+
+    @torch.no_grad()
+    def gradients(
+        self, batch: Mapping[str, Tensor], slope_of: Loss, target: str
+    ) -> Float[Tensor, " networks"]:
+        """Every network's loss; the gradients lie in its parameters."""
+        h, passed = batch["input"].flatten(2), []
+        for layer in self.layers:
+            z = layer.sums(h)
+            after = layer.first.activation(z)
+            passed.append((layer, h, z, after))
+            h = after
+        loss, slope = slope_of(h, batch[target])
+        for layer, h, z, after in reversed(passed):
+            delta = through(layer.first, slope, z, after)
+            layer.fill(delta, h)
+            if layer is not self.layers[0]:
+                slope = delta @ layer.weight
+        return loss
+
+
+class _Layer:
+    """The same layer of all networks."""
+
+    def __init__(self, members: Sequence[Dense]) -> None:
+        self.first = members[0]
+        self.stacked: dict[str, nn.Parameter] = {}  # where one rule moves all networks
+        self.linears = [member.linear for member in members]
+        self.weight = torch.stack([one.weight.detach() for one in self.linears])
+        self.weight_slope = torch.empty_like(self.weight)
+        self.bias = self.bias_slope = torch.empty(0)
+        if self.first.linear.bias is not None:
+            self.bias = torch.stack([one.bias.detach() for one in self.linears])
+            self.bias_slope = torch.empty_like(self.bias)
+        for k, one in enumerate(self.linears):
+            one.weight.data = self.weight[k]
+            if one.bias is not None:
+                one.bias.data = self.bias[k]
+
+    def sums(self, h: Tensor) -> Tensor:
+        transposed = self.weight.transpose(1, 2)
+        if not len(self.bias):
+            return torch.bmm(h, transposed)
+        return torch.baddbmm(self.bias.unsqueeze(1), h, transposed)
+
+    def fill(self, delta: Tensor, h: Tensor) -> None:
+        torch.bmm(delta.transpose(1, 2), h, out=self.weight_slope)
+        if len(self.bias):
+            torch.sum(delta, 1, out=self.bias_slope)
+        if self.stacked:
+            for name, parameter in self.stacked.items():
+                parameter.grad = self.weight_slope if name == "weight" else self.bias_slope
+            return
+        for k, one in enumerate(self.linears):
+            one.weight.grad = self.weight_slope[k]
+            if one.bias is not None:
+                one.bias.grad = self.bias_slope[k]
+
+    def part(self) -> None:
+        """Give every network tensors of its own back."""
+        for one in self.linears:
+            for parameter in one.parameters():
+                parameter.data, parameter.grad = parameter.data.clone(), None
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "networks rows classes"], target: Int[Tensor, "networks rows"]
+) -> tuple[Float[Tensor, " networks"], Float[Tensor, "networks rows classes"]]:
+    log_p = torch.log_softmax(logits, -1)
+    at = target.unsqueeze(-1)
+    loss = -log_p.gather(-1, at).mean((1, 2))
+    slope = log_p.exp().scatter_add_(-1, at, torch.full_like(at, -1, dtype=log_p.dtype))
+    return loss, slope.div_(target.shape[1])
+
+
+def _mse(
+    output: Float[Tensor, "networks rows outputs"], target: Float[Tensor, "networks rows ..."]
+) -> tuple[Float[Tensor, " networks"], Float[Tensor, "networks rows outputs"]]:
+    error = output - target.reshape(output.shape)
+    return error.square().mean((1, 2)), error.mul_(2 / error[0].numel())
+
+
+_SUPERVISED: Any = type(supervised("mse"))
+_SLOPES: dict[Any, Loss] = {losses.cross_entropy: _cross_entropy, losses.mse: _mse}
+
+
+def _slope_of(objective: Any) -> Loss | None:
+    if not isinstance(objective, _SUPERVISED) or objective.penalties:
+        return None
+    return _SLOPES.get(objective.loss)
