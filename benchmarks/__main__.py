@@ -14,26 +14,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, components, machine, tables
+from benchmarks import accuracy, components, machine, seeds, tables
 from benchmarks.workloads import WORKLOADS, Workload
 
 _ROOT = Path(__file__).parents[1]
 _SLOWEST_PROCESS = 240  # seconds
+_ALONE = {module.NAME: module for module in (components, seeds)}  # which time their own contenders
 
 
 def main() -> None:
     arguments = _arguments()
     started, facts = time.monotonic(), machine.facts()
     print(tables.heading(facts), flush=True)
-    names = arguments.only or [*WORKLOADS, accuracy.NAME, components.NAME]
+    names = arguments.only or [*WORKLOADS, accuracy.NAME, *_ALONE]
     chosen = [WORKLOADS[name] for name in names if name in WORKLOADS]
     measured: dict[str, dict[str, list[Any]]] = {
         w.name: {c: [] for c in _contenders(w, arguments.contenders)} for w in chosen
     }
     if accuracy.NAME in names:
         measured[accuracy.NAME] = {precision: [] for precision in accuracy.PRECISIONS}
-    if components.NAME in names:
-        measured[components.NAME] = {"all": []}
+    measured |= {name: {"all": []} for name in _ALONE if name in names}
     for round_ in range(arguments.rounds):
         for name, contenders in measured.items():
             for contender, reports in contenders.items():
@@ -45,8 +45,9 @@ def main() -> None:
         print("\n" + tables.table(workload, measured[workload.name]))
     if accuracy.NAME in names:
         print("\n" + accuracy.table(measured[accuracy.NAME]))
-    if components.NAME in names:
-        print("\n" + components.table(measured[components.NAME]["all"]))
+    for name, module in _ALONE.items():
+        if name in names:
+            print("\n" + module.table(measured[name]["all"]))
     print(f"\n{time.monotonic() - started:.0f} s in all")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "measured": measured}, indent=1))
@@ -57,8 +58,8 @@ def _measure(name: str, contender: str, seed: int) -> dict[str, Any]:
     """One fresh process's report."""
     if name == accuracy.NAME:
         return _report("benchmarks.accuracy", [contender, str(seed)], threads=2)
-    if name == components.NAME:
-        return _report("benchmarks.components", [], threads=2)
+    if name in _ALONE:
+        return _report(f"benchmarks.{name}", [], threads=2)
     return _report("benchmarks.worker", [name, contender], WORKLOADS[name].threads)
 
 
@@ -108,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
     parser.add_argument(
-        "--only", nargs="+", choices=[*WORKLOADS, accuracy.NAME, components.NAME], help="just these"
+        "--only", nargs="+", choices=[*WORKLOADS, accuracy.NAME, *_ALONE], help="just these"
     )
     parser.add_argument("--contenders", nargs="+", help="just these, and each workload's baseline")
     parser.add_argument(
