@@ -8,7 +8,9 @@ from neurarium.cli import flags
 from neurarium.cli.output import Output
 
 # The flags by whom they concern; those not said are left to the defaults that fit the data.
-_READING = "target task types header delimiter encoding image_size test_size val_size seed"
+_READING = (
+    "target task types header delimiter encoding image_size edges directed test_size val_size seed"
+)
 _TRAINING = (
     "network loss penalties augment rule callback optimizer lr schedule weight_decay max_grad_norm "
     "epochs batch_size max_steps max_time patience seed device precision threads compile "
@@ -25,6 +27,8 @@ def fit(
     delimiter: flags.Delimiter = None,
     encoding: flags.Encoding = None,
     image_size: flags.ImageSize = None,
+    edges: flags.Edges = None,
+    directed: flags.Directed = None,
     test_size: flags.TestSize = None,
     val_size: flags.ValSize = None,
     network: flags.Network = None,

@@ -31,6 +31,12 @@ Encoding = Annotated[str | None, Option(metavar="NAME", help="Of a text file, su
 ImageSize = Annotated[
     str | None, Option(metavar="SIZE", help='Pictures are resized to: "64" or "48x64".')
 ]
+Edges = Annotated[
+    str | None, Option(metavar="FILE", help="Edges between the rows, which are nodes of a graph.")
+]
+Directed = Annotated[
+    bool | None, Option("--directed/--undirected", help="Whether edges lead one way only.")
+]
 TestSize = Annotated[float | None, Option(metavar="SHARE", help="Of the rows, for the test.")]
 ValSize = Annotated[
     float | None, Option(metavar="SHARE", help="Of the other rows, for validation.")

@@ -4,6 +4,8 @@ from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.augment import stylize
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
+from neurarium.data.from_graph import GraphPreprocessing, edge_data, graph_data, node_data
+from neurarium.data.graph import Graph, as_graph
 from neurarium.data.images import ImagePreprocessing
 from neurarium.data.loading import load
 from neurarium.data.preprocessing import preprocessing_from_json
@@ -18,6 +20,8 @@ __all__ = [
     "Batch",
     "Data",
     "DataError",
+    "Graph",
+    "GraphPreprocessing",
     "ImagePreprocessing",
     "MinMax",
     "Preprocessing",
@@ -29,8 +33,12 @@ __all__ = [
     "Task",
     "Whiten",
     "as_batch",
+    "as_graph",
     "as_split",
+    "edge_data",
+    "graph_data",
     "load",
+    "node_data",
     "preprocessing_from_json",
     "read_table",
     "stylize",

@@ -139,6 +139,9 @@ class Data:
                 digest.update(f"{name}.{key}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
                 stride = 1 + tensor.numel() * tensor.element_size() // _HASHED_BYTES
                 digest.update(tensor[::stride].cpu().contiguous().numpy().tobytes())
+        own = getattr(self.transform, "fingerprint", None)
+        if own is not None:  # the rows only number what it holds
+            digest.update(own())
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:

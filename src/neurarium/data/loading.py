@@ -7,11 +7,14 @@ from neurarium.data.arrays import Arrays, read_npz
 from neurarium.data.data import Data
 from neurarium.data.errors import DataError, nearest
 from neurarium.data.from_arrays import ImageSize, from_arrays, from_pictures
+from neurarium.data.from_graph import from_node_table, from_planetoid
 from neurarium.data.from_table import Columns, from_table
+from neurarium.data.graph_tables import read_edges
 from neurarium.data.idx import find_idx, read_idx_folder
 from neurarium.data.named import NAMED
 from neurarium.data.partition import check_sizes
 from neurarium.data.pictures import ARCHIVES
+from neurarium.data.planetoid import find_planetoid
 from neurarium.data.readers import Header, read_table
 from neurarium.data.schema import Types
 from neurarium.data.tables import Table
@@ -30,6 +33,8 @@ def load(
     encoding: str = "utf-8",
     delimiter: str | None = None,
     image_size: ImageSize = None,
+    edges: str | Path | None = None,
+    directed: bool = False,
 ) -> Data:
     """Read, understand, split and prepare a data set; everything fitted on the training rows.
 
@@ -37,8 +42,8 @@ def load(
 
     Args:
         source: a name ("digits"), a file (CSV, TSV, Parquet, .npz), a folder or archive of pictures
-            with one folder per class (also below train, val and test), a folder of idx files, or a
-            DataFrame.
+            with one folder per class (also below train, val and test), a folder of idx files, a
+            folder of Planetoid files, or a DataFrame.
         target: of a table: the column to predict, by name or position; several as a list or "a,b".
         task: "binary", "multiclass", "multilabel" or "regression" instead of the inferred one.
         types: kinds of columns where the inferred ones are wrong, "zip=category,id=drop".
@@ -49,6 +54,8 @@ def load(
         encoding: of a text file.
         delimiter: of a text file; found if not given.
         image_size: of pictures, 64 or (height, width); else the commonest.
+        edges: a file of edges between the rows of a table, which are then the nodes of a graph.
+        directed: whether these edges lead one way only.
 
     Raises:
         DataError: for anything wrong with the data.
@@ -66,6 +73,8 @@ def load(
         "delimiter": delimiter,
         "image_size": image_size,
     }
+    if edges is not None:  # recorded as it was said only where it was
+        options |= {"edges": str(Path(edges).expanduser().resolve()), "directed": directed}
     if hasattr(source, "to_pandas"):  # polars, pyarrow
         source = source.to_pandas()
     if hasattr(source, "iloc"):
@@ -84,15 +93,34 @@ def load(
 def _load(name: str, found: Table | Arrays | Path, notes: list[str], options: Any) -> Data:
     split = {key: options[key] for key in ("test_size", "val_size", "seed")}
     task = options["task"]
-    if isinstance(found, Table):
+    if "edges" in options:
+        if not isinstance(found, Table):
+            raise DataError("edges join the rows of a table; give the table of nodes as source")
+        data = _node_table(found, name, split, options)
+    elif isinstance(found, Table):
         columns = {"types": options["types"], "task": task}
         data = from_table(found, options["target"], split=split, name=name, **columns)
     elif isinstance(found, Arrays):
         data = from_arrays(found, task=task, split=split, name=name)
+    elif find_planetoid(found):
+        data = from_planetoid(found)
     else:
         data = from_pictures(found, image_size=options["image_size"], split=split, name=name)
     data.notes[:0] = notes
     return data
+
+
+def _node_table(table: Table, name: str, split: dict[str, Any], options: dict[str, Any]) -> Data:
+    return from_node_table(
+        table,
+        read_edges(options["edges"], encoding=options["encoding"]),
+        options["target"] if options["target"] is not None else table.target,
+        task=options["task"],
+        types=options["types"],
+        split=split,
+        directed=options["directed"],
+        name=name,
+    )
 
 
 def _existing(source: Any) -> Path:

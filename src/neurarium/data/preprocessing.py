@@ -5,6 +5,7 @@ from typing import Any
 from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Preprocessing
 from neurarium.data.errors import DataError
+from neurarium.data.from_graph import GraphPreprocessing
 from neurarium.data.images import ImagePreprocessing
 from neurarium.data.tables import TablePreprocessing
 
@@ -15,6 +16,7 @@ def preprocessing_from_json(values: dict[str, Any]) -> Preprocessing:
         "table": TablePreprocessing,
         "array": ArrayPreprocessing,
         "image": ImagePreprocessing,
+        "graph": GraphPreprocessing,
     }
     if values.get("kind") not in kinds:
         raise DataError(

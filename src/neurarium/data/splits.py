@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from neurarium.data.graph import Graph
+
 Batch = Mapping[str, Tensor]
 """One batch: `input`, `target` and whatever else an objective reads."""
 
@@ -159,6 +161,8 @@ def as_split(source: Any) -> Split:
     if isinstance(source, TensorDataset) and len(source.tensors) <= 2:
         return Resident(as_batch(source.tensors))
     if isinstance(source, Mapping):
+        if isinstance(source.get("input"), Graph):
+            return Stream([source])  # one graph, one batch
         return Resident(source)
     if isinstance(source, Tensor | np.ndarray):
         return Resident({"input": source})

@@ -14,6 +14,7 @@ NETWORKS: dict[str, Any] = {
     for part in (convnets, energy, evolving, goodness, mlp, perceptron, rbf)
     for name in part.__all__
 }
+"""Those that names and files may mean; a family adds its own by `include`."""
 _FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")
 
 
@@ -30,13 +31,20 @@ def for_data(
     """
     if isinstance(spec, nn.Module):
         return spec
-    fitted = {name: network.for_data for name, network in NETWORKS.items()}
+    fitted = {
+        n: network.for_data for n, network in NETWORKS.items() if hasattr(network, "for_data")
+    }
     make = _names.resolve(spec, fitted, "model")
     try:
         return make(tuple(input_shape), outputs, tuple(categories))
     except TypeError as error:  # an argument that only the constructor could refuse
         network = _names.resolve(spec.partition(":")[0], NETWORKS, "model")
         raise ValueError(f"{spec!r} does not fit ({error}); {_takes(network)}") from error
+
+
+def include(*classes: type[nn.Module]) -> None:
+    """Let names and files mean a family's networks too; called where the family is imported."""
+    NETWORKS.update({network.__name__: network for network in classes})
 
 
 def config(model: nn.Module) -> dict[str, Any]:

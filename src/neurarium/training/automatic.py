@@ -13,6 +13,7 @@ from neurarium import losses, networks
 from neurarium._names import resolve
 from neurarium.data import Data, Resident, load
 from neurarium.data.augment import compose
+from neurarium.data.from_graph import AllRows, Graphs, Nodes
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, supervised
 from neurarium.training import engine, randomness
@@ -108,7 +109,16 @@ def facts(data: Data, device: str = "cpu") -> Facts:
     rows = len(data.train) if isinstance(data.train, Resident) else None
     validation_rows = len(data.val) if isinstance(data.val, Resident) else 0
     categories = getattr(data.preprocessing, "categories", None) or ()
-    return Facts(rows, data.input_shape, categories, validation_rows, device != "cpu")
+    graph = isinstance(data.transform, Nodes | Graphs)
+    return Facts(
+        rows,
+        data.input_shape,
+        categories,
+        validation_rows,
+        accelerated=device != "cpu",
+        graph=graph,
+        whole_graph=isinstance(data.train, AllRows),
+    )
 
 
 def compare(
@@ -188,7 +198,13 @@ def _worth_comparing(
     known: Facts, said: Mapping[str, Any], loss: Loss, options: Mapping[str, Any]
 ) -> bool:
     """Whether networks can be cross-validated here, and have not been chosen otherwise."""
-    if known.image or known.rows is None or "network" in said or options.get("fast_dev_run"):
+    if (
+        known.image
+        or known.graph
+        or known.rows is None
+        or "network" in said
+        or options.get("fast_dev_run")
+    ):
         return False
     return "reduction" in inspect.signature(loss).parameters  # which gives the loss of each row
 

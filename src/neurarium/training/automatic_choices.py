@@ -23,6 +23,7 @@ class Facts:
         input_shape: of one row; (channels, height, width) is an image.
         categories: cardinalities of a table's categorical columns.
         accelerated: whether a GPU computes.
+        graph: whether rows are nodes or graphs; `whole_graph`, whether each pass is one step.
     """
 
     rows: int | None
@@ -30,6 +31,8 @@ class Facts:
     categories: Sequence[int] = ()
     validation_rows: int = 0
     accelerated: bool = False
+    graph: bool = False
+    whole_graph: bool = False
 
     @property
     def about(self) -> int:
@@ -45,7 +48,7 @@ class Facts:
     def small(self) -> bool:
         """Whether there are too few rows to put some aside."""
         most = _SMALL_IMAGES if self.image else _SMALL_TABLE
-        return self.about + self.validation_rows < most
+        return not self.graph and self.about + self.validation_rows < most
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def _decouples(optimizer: str) -> bool:
 
 def choose(facts: Facts) -> Choice:
     """Network, batch size, length and regularization for data of this kind and size."""
+    if facts.graph:
+        return _for_graph(facts)
     network = _convolutional(facts) if facts.image else _NARROW if facts.small else _WIDE
     kind = "images" if facts.image else "a table"
     return _with_length(Choice(network, 0, 0), facts).because(
@@ -126,6 +131,16 @@ def candidates(facts: Facts) -> dict[str, Choice]:
         names.remove("linear")
     why = {name: "tuned with that network" for name in ("lr", "weight_decay")}
     return {name: _with_length(networks[name], facts).because(**why) for name in names}
+
+
+def _for_graph(facts: Facts) -> Choice:
+    """Kipf and Welling's settings for nodes; for whole graphs sums, and batches as for tables."""
+    if not facts.whole_graph:
+        choice = Choice("GIN", 0, 0, lr=1e-3, weight_decay=1e-2)
+        return _with_length(choice, facts).because(network="usual for whole graphs")
+    why = dict.fromkeys(("lr", "weight_decay"), "as its authors had it")
+    choice = Choice("GCN", 200, facts.about, 0.01, 5e-4, "adam", "constant", 200)
+    return choice.because(network="usual for nodes of a graph", epochs="as many steps", **why)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurarium import metrics, networks
+from neurarium import (
+    graphs,  # noqa: F401 - its networks are among those that a run's folder may name
+    metrics,
+    networks,
+)
 from neurarium.data import Data, Preprocessing, Resident, Split, Stream, as_split
 from neurarium.data.saving import load_preprocessing, save_preprocessing
 from neurarium.learning.rule import Rule, value_of
@@ -100,7 +104,7 @@ class Run:
             return split
         prepared = isinstance(split, tuple) and isinstance(split[0], Tensor)
         if self.preprocessing is not None and not prepared:
-            return Resident(self.preprocessing.transform(split, with_target=True))
+            return as_split(self.preprocessing.transform(split, with_target=True))
         return as_split(split)
 
     def evaluate(self, split: Any = "test") -> dict[str, float]:
@@ -134,7 +138,7 @@ class Run:
 
     def _output(self, x: Any) -> Tensor:
         if self.preprocessing is not None and not isinstance(x, Tensor):
-            return self.forward(Resident(self.preprocessing.transform(x)))
+            return self.forward(as_split(self.preprocessing.transform(x)))
         return self.forward(as_split(x))
 
     def predict(self, x: Any) -> np.ndarray:
