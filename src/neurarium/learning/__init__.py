@@ -6,18 +6,23 @@ from neurarium.learning.alternating_minimization import AltMin
 from neurarium.learning.analytic import Analytic
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
+from neurarium.learning.bidirectional_backprop import BidirectionalBackprop
 from neurarium.learning.competing_units import CompetingUnits
 from neurarium.learning.delta_rule import DeltaRule
 from neurarium.learning.dl_admm import DlADMM
 from neurarium.learning.dynamic_inversion import DynamicInversion
+from neurarium.learning.ekf import EKF
 from neurarium.learning.equilibrium_propagation import EquilibriumPropagation
 from neurarium.learning.evolution import CMAES, ES, GA
+from neurarium.learning.evolve_program import EvolveProgram
 from neurarium.learning.feedback_alignment import FeedbackAlignment
 from neurarium.learning.forward_forward import ForwardForward
+from neurarium.learning.ftprop import FTPROP
 from neurarium.learning.gradient_target_propagation import GradientTargetPropagation
 from neurarium.learning.hebb import Hebb
 from neurarium.learning.lpom import LPOM
 from neurarium.learning.neat import NEAT
+from neurarium.learning.pann_rule import PANNRule
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.predictive_coding import PredictiveCoding
 from neurarium.learning.rule import NonFiniteError, Rule
@@ -34,7 +39,9 @@ from neurarium.learning.target_propagation import (
 __all__ = [
     "ADMM",
     "CMAES",
+    "EKF",
     "ES",
+    "FTPROP",
     "GA",
     "LPOM",
     "MSA",
@@ -44,16 +51,19 @@ __all__ = [
     "AltMin",
     "Analytic",
     "Backprop",
+    "BidirectionalBackprop",
     "CompetingUnits",
     "DeltaRule",
     "DlADMM",
     "DynamicInversion",
     "EquilibriumPropagation",
+    "EvolveProgram",
     "FeedbackAlignment",
     "ForwardForward",
     "GradientTargetPropagation",
     "Hebb",
     "NonFiniteError",
+    "PANNRule",
     "PerceptronRule",
     "PredictiveCoding",
     "Rule",

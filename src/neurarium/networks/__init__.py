@@ -10,19 +10,25 @@ from neurarium.networks.build import (
     for_data as for_data,
 )
 from neurarium.networks.bumps import bump_network
+from neurarium.networks.cellular_srn import CellularSRN
 from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
 from neurarium.networks.goodness import GoodnessNetwork
+from neurarium.networks.lista import LISTA, ista, unroll
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Adaline, Perceptron
+from neurarium.networks.programs import DCGP
 from neurarium.networks.rbf import RBFNetwork
 from neurarium.networks.spiking import SpikingMLP
 
 __all__ = [
+    "DCGP",
+    "LISTA",
     "MLP",
     "Adaline",
+    "CellularSRN",
     "EnergyNetwork",
     "EvolvingNetwork",
     "GoodnessNetwork",
@@ -35,5 +41,7 @@ __all__ = [
     "from_truth_table",
     "gate",
     "half_adder",
+    "ista",
     "ripple_adder",
+    "unroll",
 ]

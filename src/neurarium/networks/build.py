@@ -7,13 +7,21 @@ from typing import Any
 from torch import nn
 
 from neurarium import _names
-from neurarium.networks import _config, convnets, energy, evolving, goodness, mlp, perceptron, rbf
+from neurarium.networks import (
+    _config,
+    cellular_srn,
+    convnets,
+    energy,
+    evolving,
+    goodness,
+    mlp,
+    perceptron,
+    programs,
+    rbf,
+)
 
-NETWORKS: dict[str, Any] = {
-    name: getattr(part, name)
-    for part in (convnets, energy, evolving, goodness, mlp, perceptron, rbf)
-    for name in part.__all__
-}
+_PARTS = (cellular_srn, convnets, energy, evolving, goodness, mlp, perceptron, programs, rbf)
+NETWORKS: dict[str, Any] = {name: getattr(part, name) for part in _PARTS for name in part.__all__}
 """Those that names and files may mean; a family adds its own by `include`."""
 _FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")
 
