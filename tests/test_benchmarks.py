@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from benchmarks import components
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -32,3 +35,16 @@ def test_a_contender_that_fails_leaves_the_others_their_figures(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "accelerate  ImportError: no such peer" in done.stdout
     assert "bare " in done.stdout
+
+
+def test_a_part_that_costs_a_twentieth_is_found_among_stretches_that_others_disturb():
+    torch.manual_seed(0)
+    quick, disturbed = 1 + 0.005 * torch.randn(2, 200), 0.5 * torch.rand(2, 200)
+    plain, own = (quick + disturbed * (torch.rand(2, 200) < 0.4)).tolist()
+    cost, error = components.added([1.05 * each for each in own], plain)
+    assert abs(cost - 0.05) < 3 * error
+    assert 0 < error < 0.005
+    missed = {"seconds": {components._NONE: plain, "slow": [1.05 * each for each in own]}}
+    assert "MISSED" in components.table([{**missed, "steps": 10}])
+    reached = {"seconds": {components._NONE: plain, "quick": own}}
+    assert "reached" in components.table([{**reached, "steps": 10}])

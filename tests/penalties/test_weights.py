@@ -47,6 +47,25 @@ def test_the_value_is_the_integral_of_the_slope_and_even(name):
     assert PENALTIES[name].value(torch.zeros(3, **DOUBLE)) == 0
 
 
+@pytest.mark.parametrize("name", PENALTIES)
+def test_a_model_in_any_memory_layout_is_penalized_as_one_vector(name):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 2, 3)).double()
+    model = model.to(memory_format=torch.channels_last)
+    value = PENALTIES[name](model)
+    vector = torch.cat([layer.weight.flatten() for layer in model]).detach().requires_grad_()
+    expected = PENALTIES[name].value(vector)
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    expected.backward()
+    slopes = torch.cat([layer.weight.grad.flatten() for layer in model])
+    torch.testing.assert_close(slopes, vector.grad)
+    # So that the slopes add up with the loss's without a change of layout.
+    assert all(
+        layer.weight.grad.is_contiguous(memory_format=torch.channels_last) for layer in model
+    )
+
+
 def test_scad_and_mcp_are_constant_for_large_parameters():
     # λ²(a + 1)/2 and γλ²/2, from the threshold on.
     large = torch.tensor([2.96, 5, 1e6], **DOUBLE)

@@ -59,6 +59,7 @@ class _Supervised(nn.Module):
         super().__init__()
         self.loss, self.target = loss, target
         self.penalties = tuple(penalties)
+        self._names = _name(loss), *map(_name, penalties)
         for i, penalty in enumerate(penalties):
             if isinstance(penalty, nn.Module):  # a tuple would hide its parameters
                 self.add_module(f"penalty{i}", penalty)
@@ -78,10 +79,12 @@ class _Supervised(nn.Module):
         loss = self.loss(prediction, target)
         if not self.penalties:
             return loss
-        parts = {_name(self.loss): loss}
-        for penalty in self.penalties:
-            parts[_name(penalty)] = parts.get(_name(penalty), 0) + penalty(model, batch)
-        total: Tensor = sum(parts.values())  # type: ignore[assignment]
+        own, *names = self._names
+        total, parts = loss, {own: loss}
+        for name, penalty in zip(names, self.penalties, strict=True):
+            value = penalty(model, batch)
+            total = total + value
+            parts[name] = parts[name] + value if name in parts else value
         return {"loss": total, **parts}
 
     def _check_logits(self, prediction: Tensor) -> None:

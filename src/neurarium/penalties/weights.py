@@ -22,8 +22,11 @@ class _Elementwise(ABC):
     def __call__(
         self, model: nn.Module, batch: Mapping[str, Tensor] | None = None
     ) -> Float[Tensor, ""]:
-        # One vector, so one kernel per operation, however many parameters there are.
-        return self.value(torch.cat([p.flatten() for p in self.select(model)]))
+        parameters = self.select(model)
+        if parameters[0].is_cuda:  # one vector: launching kernels is what costs there
+            return self.value(torch.cat([p.flatten() for p in parameters]))
+        # Each in its own memory layout, in which its slope then adds to the loss's without a copy.
+        return torch.stack([self.value(p) for p in parameters]).sum()
 
     __repr__ = shown
 
