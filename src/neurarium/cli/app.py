@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from neurarium.cli import failures
+from neurarium.cli.compare import compare
 from neurarium.cli.diagnose import diagnose
 from neurarium.cli.doctor import doctor
 from neurarium.cli.evaluate import evaluate
@@ -52,7 +53,9 @@ def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-for verb in (fit, predict, evaluate, resume, report, diagnose, zoo, show, reproduce, doctor):
+for verb in (
+    fit, predict, evaluate, resume, report, diagnose, compare, zoo, show, reproduce, doctor,
+):  # fmt: skip
     app.command()(_carrying(verb))
 
 

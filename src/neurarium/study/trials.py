@@ -1,0 +1,221 @@
+"""Trials: one arm with one seed each, run in processes, kept as they end."""
+
+import hashlib
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from neurarium.study.arms import Arm
+from neurarium.training.checkpoints import write_text
+
+__all__ = ["Experiment", "Outcome", "Store", "Trial", "run_trials", "spread"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed."""
+
+    arm: Arm
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        scores: figures of the validation rows; none where the trial failed.
+        history: figures of each epoch.
+        memory: bytes of all tensors at once in a step: weights, slopes, optimizer, activations.
+        multiply_adds: of all steps of the training.
+        weights: of the trained network, as safetensors writes them.
+        error: what went wrong, in one line.
+    """
+
+    scores: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    seconds: float = 0.0
+    memory: int | None = None
+    multiply_adds: float | None = None
+    parameters: int | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weights: bytes | None = None
+    error: str | None = None
+
+
+@runtime_checkable
+class Experiment(Protocol):
+    """What is run for each trial; it goes to other processes, so it must be picklable."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Plain facts that, with an arm's settings and a seed, decide what a trial gives."""
+        ...
+
+    def run(self, settings: Mapping[str, Any], seed: int) -> Outcome: ...
+
+
+def run_trials(experiment: Experiment, trials: Sequence[Trial]) -> list[Outcome]:
+    """Run trials in this process, one after another; none of them stops the others.
+
+    All that goes to one process at once comes through here, so trials that could be trained
+    together, differing in their seed alone, can be.
+    """
+    return [_run(experiment, trial) for trial in trials]
+
+
+def _run(experiment: Experiment, trial: Trial) -> Outcome:
+    start = time.monotonic()
+    try:
+        outcome = experiment.run(trial.arm.settings, trial.seed)
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        line = " ".join(str(error).split())
+        outcome = Outcome(
+            error=f"{type(error).__name__}: {line} ({Path(where.filename).name}:{where.lineno})"
+        )
+    return replace(outcome, seconds=round(time.monotonic() - start, 3))
+
+
+def spread(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    *,
+    workers: int,
+    may_start: Callable[[Trial], bool] = lambda trial: True,
+) -> Iterator[tuple[Trial, Outcome]]:
+    """Run trials on so many processes and give each outcome as it comes.
+
+    joblib runs them; inside `joblib.parallel_config("dask")` (or "ray") its cluster does.
+
+    Args:
+        may_start: asked before each trial starts, in order; the first no ends the study.
+    """
+    import joblib
+
+    workers = max(1, min(workers, len(trials)))
+    parallel = joblib.Parallel(
+        n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
+    )
+    started: list[Trial] = []
+
+    def calls() -> Iterator[Any]:
+        for trial in trials:
+            if not may_start(trial):
+                return
+            started.append(trial)
+            yield joblib.delayed(_numbered)(experiment, len(started) - 1, trial)
+
+    ended = set[int]()
+    try:
+        for number, outcome in parallel(calls()):
+            ended.add(number)
+            yield started[number], outcome
+    except _process_died():
+        # Which of those at work it was cannot be told, so each has a process of its own now.
+        for number, trial in enumerate(list(started)):
+            if number not in ended:
+                yield trial, _alone(experiment, trial)
+        rest = [trial for trial in trials if trial not in started]
+        if rest:
+            yield from spread(experiment, rest, workers=workers, may_start=may_start)
+
+
+def _numbered(experiment: Experiment, number: int, trial: Trial) -> tuple[int, Outcome]:
+    (outcome,) = run_trials(experiment, [trial])
+    return number, outcome
+
+
+def _process_died() -> type[BaseException]:
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    return BrokenProcessPool
+
+
+def _alone(experiment: Experiment, trial: Trial) -> Outcome:
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(max_workers=1) as executor:
+        try:
+            return executor.submit(_numbered, experiment, 0, trial).result()[1]
+        except _process_died():
+            return Outcome(error="its process died; it may have needed more memory than there is")
+
+
+class Store:
+    """Outcomes in a folder, one file for each trial that ended; other studies may share it.
+
+    A file is named after all that decides the outcome, so a trial is found again by what it is, and
+    one that was killed has left nothing.
+
+    Args:
+        folder: None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None, identity: Mapping[str, Any]) -> None:
+        self.folder, self.identity = folder, dict(identity)
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def key(self, trial: Trial) -> str:
+        """The name of the trial's file."""
+        settings = {name: plain(value) for name, value in sorted(trial.arm.settings.items())}
+        facts = {"identity": self.identity, "settings": settings, "seed": trial.seed}
+        written = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(written.encode()).hexdigest()[:20]
+
+    def read(self, trial: Trial) -> Outcome | None:
+        """The trial's outcome if it ended; a file that cannot be read is none."""
+        if self.folder is None:
+            return None
+        path = self.folder / f"{self.key(trial)}.json"
+        try:
+            written = json.loads(path.read_text(encoding="utf-8"))
+            return Outcome(**{**written["outcome"], "weights": None})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def weights(self, trial: Trial) -> bytes | None:
+        """The trained network's weights."""
+        if self.folder is None:
+            return None
+        path = self.folder / f"{self.key(trial)}.safetensors"
+        return path.read_bytes() if path.is_file() else None
+
+    def write(self, trial: Trial, outcome: Outcome) -> None:
+        """Keep the outcome; its file appears whole, after the weights it speaks of."""
+        if self.folder is None:
+            return
+        path = self.folder / f"{self.key(trial)}.json"
+        if outcome.weights is not None:
+            weights = path.with_suffix(".safetensors")
+            temporary = weights.with_name(f".{weights.name}.{os.getpid()}")
+            temporary.write_bytes(outcome.weights)
+            temporary.replace(weights)
+        facts = {
+            "arm": trial.arm.name,
+            "varied": dict(trial.arm.labels),
+            "seed": trial.seed,
+            "outcome": asdict(replace(outcome, weights=None)),
+        }
+        write_text(path, json.dumps(facts, indent=1, default=str) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it; what is no number or word by how it names itself."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    code = getattr(value, "__code__", None)
+    if code is not None:  # two functions of one name are told apart by what they do
+        body = repr((code.co_code, code.co_consts, code.co_names))
+        return f"{value.__qualname__} {hashlib.sha256(body.encode()).hexdigest()[:12]}"
+    return getattr(value, "__qualname__", None) or repr(value)
