@@ -1,7 +1,6 @@
 """The written-out steps are Backprop's own, whatever happens to the model in between."""
 
 import copy
-import functools
 
 import pytest
 import torch
@@ -9,11 +8,10 @@ from torch import nn
 
 from neurarium.data import Data
 from neurarium.learning import Analytic, Backprop
+from neurarium.learning.analytic import spare_autograd
 from neurarium.networks import MLP, LeNet5
 from neurarium.objectives import supervised
 from neurarium.training import callbacks, fit
-
-pytestmark = pytest.mark.usefixtures("unchecked")  # a trace is of proxies, which have no shape
 
 
 def twins(loss="cross_entropy", outputs=3, **options):
@@ -164,6 +162,7 @@ CE = supervised("cross_entropy")
     [
         (LeNet5(), CE, "is a Conv2d"),
         (MLP([5, 4, 3], dropout=0.5), CE, "followed by ReLU, Dropout"),
+        (MLP([5, 4, 3], dropout=0.5).eval(), CE, "draws nothing at random"),
         (MLP([5, 4, 3], norm="batch"), CE, "parameters of its own"),
         (Scaled(), CE, "has other or shared parameters"),
         (frozen(), CE, r"layers\.0\.weight is frozen"),
@@ -178,13 +177,90 @@ def test_what_it_cannot_train_is_refused(model, objective, message):
         Analytic(lr=0.1).bind(model, objective)
 
 
-def test_optimizers_that_mix_numbers_and_parts_of_batches_are_refused():
-    for optimizer in ("lbfgs", "LAMB", torch.optim.SGD(MLP([2, 1]).parameters(), 0.1)):
-        with pytest.raises(ValueError, match="treats every number by itself"):
-            Analytic(optimizer)
-    Analytic(functools.partial(torch.optim.SGD, momentum=0.5))
-    with pytest.raises(ValueError, match="each batch whole"):
-        Analytic(lr=0.1, gradient_accumulation_steps=2)
+def test_any_optimizer_and_parts_of_batches_give_the_same():
+    for options in (
+        {"optimizer": "LAMB", "lr": 0.1},
+        {"lr": 0.1, "gradient_accumulation_steps": 3},
+    ):
+        model, twin, batch = twins()
+        trained(Analytic(**options), model, CE, batch)
+        trained(Backprop(**options), twin, CE, batch)
+        assert_same(model, twin)
+
+
+def test_ignored_targets_have_no_slope():
+    model, twin, batch = twins()
+    batch["target"][:3] = -100
+    trained(Analytic("sgd", lr=0.1), model, CE, batch)
+    trained(Backprop("sgd", lr=0.1), twin, CE, batch)
+    assert_same(model, twin)
+
+
+# What fit does by itself
+
+
+def spared(model, objective=CE):
+    rule = Backprop("sgd", lr=0.1)
+    rule.bind(model, objective)
+    spare_autograd(rule, model, objective)
+    return rule
+
+
+def test_fit_spares_autograd_where_it_can():
+    x, y = torch.randn(40, 5), torch.arange(40) % 3
+    rules = []
+    for model in (
+        MLP([5, 8, 3]),
+        nn.Sequential(nn.Linear(5, 3)),
+        Scaled(),
+        MLP([5, 4, 3], dropout=0.5),
+    ):
+        run = fit(model, Data((x, y)), rule=Backprop("adam", lr=0.01), epochs=1, verbose=False)
+        rules.append(run.rule.by_hand is not None)
+    assert rules == [True, True, False, False]
+
+
+def test_without_autograd_the_bytes_are_the_same():
+    model, twin, batch = twins()
+    rules = spared(model), Backprop("sgd", lr=0.1)
+    rules[1].bind(twin, CE)
+    for rule in rules:
+        for _ in range(5):
+            rule.step(batch)
+    assert rules[0].by_hand is not None
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True)
+    )
+
+
+def test_who_listens_inside_the_model_hears():
+    model, _, batch = twins()
+    rule, heard = spared(model), []
+    handle = model.layers[0].register_forward_hook(lambda *_: heard.append("forward"))
+    rule.step(batch)
+    handle.remove()
+    rule.step(batch)
+    assert heard == ["forward"]
+
+
+def test_soft_targets_go_to_autograd():
+    model, twin, batch = twins()
+    batch["target"] = torch.rand(8, 3).double().softmax(1)
+    rule, other = spared(model), Backprop("sgd", lr=0.1)
+    other.bind(twin, CE)
+    assert torch.equal(rule.step(batch)["loss"], other.step(batch)["loss"])
+    assert_same(model, twin)
+
+
+def test_a_forward_pass_of_ones_own_is_left_alone():
+    class Counting(nn.Sequential):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    assert spared(Counting(nn.Linear(5, 3))).by_hand is None
 
 
 def test_soft_targets_and_autocast_are_refused_at_the_step():

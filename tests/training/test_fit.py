@@ -28,7 +28,7 @@ def parameters(model):
 def test_fit_equals_the_loop_written_by_hand_to_the_last_bit(data):
     ours, theirs = make_network(dropout=0), make_network(dropout=0)
     fit(ours, data, supervised("cross_entropy"), Backprop("adam", lr=0.01), epochs=3,
-        batch_size=16, verbose=False)  # fmt: skip
+        batch_size=16, threads=torch.get_num_threads(), verbose=False)  # fmt: skip
     optimizer = torch.optim.Adam(theirs.parameters(), lr=0.01, fused=True)
     x, y = data.train.tensors["input"], data.train.tensors["target"]
     for epoch in range(3):

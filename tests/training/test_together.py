@@ -13,9 +13,6 @@ from neurarium.objectives import supervised
 from neurarium.training import Run, fit
 from neurarium.training.together import fit_together, why_not_together
 
-# A trace has no shapes to check.
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 CLASSES = supervised("cross_entropy")
 
 

@@ -1,19 +1,22 @@
-"""Backpropagation of a perceptron without autograd: the written-out backward pass, made fast."""
+"""Backpropagation of a perceptron without autograd: the backward pass written out."""
 
+import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import module as hooks
 
 from neurarium import losses
 from neurarium.data import Batch
-from neurarium.learning.backprop import ELEMENTWISE
+from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain
 from neurarium.learning.pseudo_gradient import PseudoGradient
+from neurarium.networks import MLP
 from neurarium.objectives import Objective, supervised
 
 __all__ = ["Analytic"]
@@ -26,27 +29,26 @@ class Analytic(PseudoGradient):
       \delta_l = (\delta_{l+1} W_{l+1}) \odot \varphi'(z_l), \qquad
       \nabla W_l = \delta_l^\top h_{l-1}, \qquad \nabla b_l = \delta_l^\top 1$$
 
-    The steps are `Backprop`'s to rounding. No graph is recorded, the products are written into one
-    vector that holds all gradients, and the optimizer sees two tensors, the weights and the biases.
-    The model's parameters become views of these two; saving, loading and averaging the model work
-    as before; move it before `bind`. In small networks, whose time is mostly bookkeeping, a step
-    takes a fifth to a third less.
+    The steps are `Backprop`'s to rounding. No graph is recorded, so in small networks, whose time
+    is mostly bookkeeping, a step takes a third less. `fit` with `Backprop` computes this way by
+    itself where it can; this rule insists.
 
     It serves linear layers with elementwise activations, `supervised` with cross-entropy of class
-    numbers or mean squared error, no penalty, all parameters trained, and optimizers that treat
-    every number by itself.
+    numbers or mean squared error, no penalty, and all parameters trained.
 
     Args:
-        optimizer: the name or class of such an optimizer, or a function that makes one; the rest is
-            as of `Backprop`.
+        optimizer: as of `Backprop`, like the rest.
 
     Raises:
-        ValueError: at `bind`, for any other model, objective or optimizer; the message says which.
+        ValueError: at `bind`, for any other model or objective; the message says which. At a step,
+            for soft targets.
         RuntimeError: at a step, under autocast.
 
     Source: Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating
     errors, Nature 323.
     """
+
+    whole_batches = False
 
     def __init__(
         self,
@@ -56,151 +58,165 @@ class Analytic(PseudoGradient):
         **options: Any,
     ) -> None:
         super().__init__(optimizer, lr, schedule, **options)
-        if not self.descent.is_elementwise:
-            known = ", ".join(kind.__name__ for kind in ELEMENTWISE)
-            raise ValueError(
-                f"Analytic keeps all weights in one vector and needs the name or class of an "
-                f"optimizer that treats every number by itself, one of {known}, got {optimizer!r}; "
-                "take Backprop"
-            )
 
     def prepare(self, model: nn.Module, objective: Objective) -> None:
         """Find the layers and the loss, or say why not."""
-        self.chain = Chain(model, "Analytic")
-        self.layers = dense_layers(self.chain)
-        self.loss = _loss(objective)
-        own = [p for layer in self.layers for p in layer.linear.parameters()]
-        every = list(model.parameters())
-        if {id(p) for p in own} != {id(p) for p in every} or len(own) != len(every):
-            raise ValueError(
-                "Analytic knows linear layers only, and this model has other or shared parameters; "
-                "take Backprop"
-            )
-        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-        if frozen:
-            raise ValueError(
-                f"Analytic trains every layer, but {', '.join(frozen)} is frozen; take Backprop"
-            )
-        if len({(p.dtype, p.device) for p in own}) > 1:
-            raise ValueError("Analytic needs all parameters in one precision and on one device")
+        self.by_hand = ByHand(model, objective)
 
-    def bind(self, model: nn.Module, objective: Objective) -> None:
-        """Take model and objective; lay the parameters side by side, and build the optimizer."""
-        self.model, self.objective = model, objective
-        self.prepare(model, objective)
-        weights: list[Any] = [layer.linear.weight for layer in self.layers]
-        biases = [layer.linear.bias for layer in self.layers if layer.linear.bias is not None]
-        # A matrix of one row, because what has no rows does not decay.
-        self.flat = [_Flat(weights, (1, -1))]
-        if biases:
-            self.flat.append(_Flat(biases, (-1,)))
-        self.descent.bind(nn.ParameterList([flat.values for flat in self.flat]), objective)
-
-    @torch.no_grad()
     def estimate(self, batch: Batch) -> dict[str, Tensor]:
-        """Forward and backward, written out; the gradients lie where the optimizer looks."""
-        for flat in self.flat:
-            flat.gather()
-        h = self.chain.enter(batch["input"])
-        if torch.is_autocast_enabled(h.device.type):
+        """Forward and backward, written out."""
+        if torch.is_autocast_enabled(batch["input"].device.type):
             raise RuntimeError(
                 "Analytic computes in the precision of the weights and not under autocast; "
                 'pass precision="32", or take Backprop'
             )
-        passed: list[tuple[Dense, Tensor, Tensor, Tensor]] = []
+        target = batch[self.by_hand.target]
+        if not self.by_hand.loss.applies(target):
+            raise ValueError(
+                f"Analytic needs class numbers (n,), got {target.dtype} {tuple(target.shape)}; "
+                "take Backprop"
+            )
+        passed = self.by_hand.forward(batch)
+        self.notify("on_before_backward", passed.loss)
+        self.by_hand.backward(passed)
+        return {"loss": passed.loss}
+
+
+class Passed(NamedTuple):
+    """What a forward pass leaves for the backward pass."""
+
+    loss: Tensor
+    slope: Callable[[Tensor], Tensor]
+    layers: list[tuple[Dense, Tensor, Tensor, Tensor]]
+
+
+class ByHand:
+    """Loss and gradient of a perceptron, by the kernels that autograd would call, without it.
+
+    Raises:
+        ValueError: for a model or an objective that it does not know.
+    """
+
+    def __init__(self, model: nn.Module, objective: Any) -> None:
+        self.chain = Chain(model, "Analytic")
+        self.layers = dense_layers(self.chain)
+        self.loss, self.target = _loss(objective), objective.target
+        _check_parameters(model, self.layers)
+        self.modules = list(model.modules())
+
+    def serves(self, batch: Batch) -> bool:
+        """Whether this batch can be done so: nobody listens inside, and the target is usual."""
+        return (
+            not torch.is_autocast_enabled(batch["input"].device.type)
+            and self.loss.applies(batch[self.target])
+            and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
+            and not any(
+                m._forward_hooks or m._forward_pre_hooks or m._backward_hooks
+                or m._backward_pre_hooks
+                for m in self.modules
+            )
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> Passed:
+        """The loss, and what `backward` needs."""
+        h, passed = self.chain.enter(batch["input"]), []
         for layer in self.layers:
             z = F.linear(h, layer.linear.weight, layer.linear.bias)
             after = layer.activation(z)
             passed.append((layer, h, z, after))
             h = after
-        loss, slope = self.loss(h, batch[_target(self.objective)])
-        self.notify("on_before_backward", loss)
-        for index in reversed(range(len(passed))):
-            layer, h, z, after = passed[index]
+        loss, slope = self.loss(h, batch[self.target])
+        return Passed(loss, slope, passed)
+
+    @torch.no_grad()
+    def backward(self, passed: Passed, share: float = 1.0) -> None:
+        """Add `share` times the gradient to that of the parameters."""
+        slope = passed.slope(torch.full_like(passed.loss, share))
+        for layer, h, z, after in reversed(passed.layers):
             delta = through(layer, slope, z, after)
-            torch.mm(delta.T, h, out=layer.linear.weight.grad)
+            _add(layer.linear.weight, torch.mm(delta.T, h))
             if layer.linear.bias is not None:
-                torch.sum(delta, 0, out=layer.linear.bias.grad)
-            if index:
+                _add(layer.linear.bias, delta.sum(0))
+            if layer is not self.layers[0]:
                 slope = delta @ layer.linear.weight
-        return {"loss": loss}
-
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Estimate the gradients and let the optimizer step along them."""
-        try:
-            return super().step(batch)
-        finally:
-            for flat in self.flat:
-                for parameter in flat.parameters:
-                    parameter.grad = None
 
 
-class _Flat:
-    """Parameters side by side in one: they are views of `values`, their gradients of another."""
-
-    def __init__(self, parameters: list[nn.Parameter], shape: tuple[int, ...]) -> None:
-        self.parameters, self.sizes = parameters, [p.numel() for p in parameters]
-        joined = torch.cat([p.detach().flatten() for p in parameters])
-        self.values = nn.Parameter(joined.view(shape))
-        self._share()
-
-    def _share(self) -> None:
-        self.gradient = torch.zeros_like(self.values)
-        parts = self.values.detach().flatten().split(self.sizes)
-        slopes = self.gradient.flatten().split(self.sizes)
-        self.parts = [v.view_as(p) for v, p in zip(parts, self.parameters, strict=True)]
-        self.slopes = [g.view_as(p) for g, p in zip(slopes, self.parameters, strict=True)]
-        for parameter, part in zip(self.parameters, self.parts, strict=True):
-            parameter.data = part
-
-    def gather(self) -> None:
-        """Offer the gradients' places; take parameters that were replaced back in."""
-        for parameter, part in zip(self.parameters, self.parts, strict=True):
-            if parameter.data_ptr() != part.data_ptr():
-                self._take_back()
-                break
-        self.values.grad = self.gradient
-        for parameter, slope in zip(self.parameters, self.slopes, strict=True):
-            parameter.grad = slope
-
-    def _take_back(self) -> None:
-        """The model was moved, or a tensor of its own put in the place of a view."""
-        joined = torch.cat([p.detach().flatten() for p in self.parameters])
-        if joined.device != self.values.device or joined.dtype != self.values.dtype:
-            raise ValueError(
-                f"the model is now on {joined.device} in {joined.dtype}, but was bound on "
-                f"{self.values.device} in {self.values.dtype}; move it before bind"
-            )
-        self.values.data.copy_(joined.view_as(self.values))
-        self._share()
+def spare_autograd(rule: object, model: nn.Module, objective: Objective) -> None:
+    """Let a bound `Backprop` do without autograd, where the model is nothing but its layers."""
+    # A forward pass of somebody's own may do more than a trace shows.
+    if type(rule) is Backprop and type(model) in (nn.Sequential, nn.Linear, MLP):
+        with contextlib.suppress(ValueError):
+            rule.by_hand = ByHand(model, objective)
 
 
-def _cross_entropy(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    if target.is_floating_point() or logits.ndim != 2 or target.ndim != 1:
+def _check_parameters(model: nn.Module, layers: list[Dense]) -> None:
+    own = [p for layer in layers for p in layer.linear.parameters()]
+    every = list(model.parameters())
+    if {id(p) for p in own} != {id(p) for p in every} or len(own) != len(every):
         raise ValueError(
-            f"Analytic needs logits (n, classes) and class numbers (n,), got {tuple(logits.shape)} "
-            f"and {target.dtype} {tuple(target.shape)}; take Backprop"
+            "Analytic knows linear layers only, and this model has other or shared parameters; "
+            "take Backprop"
         )
-    log_p = torch.log_softmax(logits, 1)
-    loss = F.nll_loss(log_p, target)
-    slope = log_p.exp()
-    at = target.unsqueeze(1)
-    slope.scatter_add_(1, at, torch.full_like(at, -1, dtype=slope.dtype))
-    return loss, slope.div_(len(target))
+    for layer in layers:
+        if type(layer.linear) is not nn.Linear:
+            raise ValueError(
+                f"Analytic knows nn.Linear, and '{layer.name}' is a "
+                f"{type(layer.linear).__name__}; take Backprop"
+            )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and module.p:
+            raise ValueError(f"Analytic draws nothing at random, and '{name}' does; take Backprop")
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen:
+        raise ValueError(
+            f"Analytic trains every layer, but {', '.join(frozen)} is frozen; take Backprop"
+        )
 
 
-def _mse(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    squeezed = output.squeeze(-1) if output.shape == (*target.shape, 1) else output
-    loss = losses.mse(squeezed, target)
-    slope = (squeezed - target).mul_(2 / target.numel())
-    return loss, slope.view_as(output)
+def _add(parameter: Tensor, gradient: Tensor) -> None:
+    if parameter.grad is None:
+        parameter.grad = gradient
+    else:
+        parameter.grad += gradient
 
 
+class _CrossEntropy:
+    def applies(self, target: Tensor) -> bool:
+        return target.ndim == 1 and target.dtype == torch.int64
+
+    def __call__(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        aten = torch.ops.aten
+        log_p = torch.log_softmax(logits, 1)
+        loss, total = aten.nll_loss_forward(log_p, target, None, _MEAN, _IGNORED)
+
+        def slope(outer: Tensor) -> Tensor:
+            inner = aten.nll_loss_backward(outer, log_p, target, None, _MEAN, _IGNORED, total)
+            return aten._log_softmax_backward_data(inner, log_p, 1, log_p.dtype)
+
+        return loss, slope
+
+
+class _MeanSquaredError:
+    def applies(self, target: Tensor) -> bool:
+        return target.is_floating_point()
+
+    def __call__(self, output: Tensor, target: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        squeezed = output.squeeze(-1) if output.shape == (*target.shape, 1) else output
+
+        def slope(outer: Tensor) -> Tensor:
+            inner = torch.ops.aten.mse_loss_backward(outer, squeezed, target, _MEAN)
+            return inner.view_as(output)
+
+        return losses.mse(squeezed, target), slope
+
+
+_MEAN, _IGNORED = 1, -100  # as torch's kernels number them
 _SUPERVISED: Any = type(supervised("mse"))
-_LOSSES = {losses.cross_entropy: _cross_entropy, losses.mse: _mse}
+_LOSSES: dict[Any, Any] = {losses.cross_entropy: _CrossEntropy(), losses.mse: _MeanSquaredError()}
 
 
-def _loss(objective: Any) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _loss(objective: Any) -> Any:
     if isinstance(objective, _SUPERVISED):
         if objective.penalties:
             raise ValueError(
@@ -212,7 +228,3 @@ def _loss(objective: Any) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         "Analytic needs the objective supervised('cross_entropy') or supervised('mse'), without "
         f"options and in full precision, got {objective!r}; take Backprop"
     )
-
-
-def _target(objective: Any) -> str:
-    return objective.target

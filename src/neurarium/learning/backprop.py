@@ -87,6 +87,7 @@ class Backprop:
         self.steps = 0
         self.notify: Notify = ignore
         self.scaler: torch.amp.GradScaler | None = None  # set by the engine under fp16
+        self.by_hand: Any = None  # set by the trainer where autograd is not needed
 
     @property
     def is_elementwise(self) -> bool:
@@ -95,7 +96,7 @@ class Backprop:
 
     def bind(self, model: nn.Module, objective: Objective) -> None:
         """Build the optimizer over the parameters of the model and of the objective."""
-        self.model, self.objective, self.steps = model, objective, 0
+        self.model, self.objective, self.steps, self.by_hand = model, objective, 0, None
         own = list(objective.parameters()) if isinstance(objective, nn.Module) else []
         if not any(p.requires_grad for p in [*model.parameters(), *own]):
             raise ValueError("nothing to train: no parameter of the model requires a gradient")
@@ -168,15 +169,24 @@ class Backprop:
         return outputs
 
     def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
+        if self.by_hand is not None and self.scaler is None and self.by_hand.serves(batch):
+            passed = self.by_hand.forward(batch)
+            self._check_loss(passed.loss)
+            self.notify("on_before_backward", passed.loss)
+            self.by_hand.backward(passed, share)
+            return {"loss": passed.loss}
         outputs = value_of(self.objective(self.model, batch))
         loss = outputs["loss"]
-        # Reading the value stalls a GPU, so there only the trainer's running mean is watched.
-        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
-            raise NonFiniteError(f"the loss is {loss.item()} at step {self.steps}")
+        self._check_loss(loss)
         self.notify("on_before_backward", loss)
         scaled = loss if share == 1 else loss * share
         (scaled if self.scaler is None else self.scaler.scale(scaled)).backward()
         return {name: value.detach() for name, value in outputs.items()}
+
+    def _check_loss(self, loss: Tensor) -> None:
+        # Reading the value stalls a GPU, so there only the trainer's running mean is watched.
+        if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+            raise NonFiniteError(f"the loss is {loss.item()} at step {self.steps}")
 
     def _accumulate(self, batch: Batch) -> dict[str, Tensor]:
         rows = len(batch["input"])

@@ -1,9 +1,11 @@
 """A feed-forward model as a chain of layers, which is what layerwise rules work on."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jaxtyping
 import torch
 from torch import Tensor, fx, nn
 
@@ -211,13 +213,25 @@ class _Tracer(fx.Tracer):
         return next(m.children(), None) is None
 
 
+@contextlib.contextmanager
+def _unchecked_shapes() -> Iterator[None]:
+    """What goes through a model in a trace has no shape, which type checks would refuse."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
 def _steps(model: nn.Module, rule: str) -> Iterator[tuple[str, Step]]:
     """Name and function of everything the model does to its input, in order."""
     if isinstance(model, LAYERS):  # a trace would look inside
         yield "", model
         return
     try:
-        graph = _Tracer().trace(model)
+        with _unchecked_shapes():
+            graph = _Tracer().trace(model)
     except Exception as error:
         raise ValueError(
             f"{rule} needs a plain chain of layers, and the forward pass of this "

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neurarium.data import Data, Resident, Split
 from neurarium.learning import NonFiniteError, Rule
+from neurarium.learning.analytic import spare_autograd
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
 from neurarium.training import randomness, snapshot
@@ -61,10 +62,8 @@ class Trainer:
         self.metrics, self.directory = dict(metrics or {}), directory
         self.callbacks = sorted(callbacks, key=lambda callback: callback.order)
         self.processes = processes or Processes()
-        rank = self.processes.rank
-        self.listeners = listeners(
-            [c for c in self.callbacks if not (rank and c.first_process_only)]
-        )
+        first = self.processes.rank == 0
+        self.listeners = listeners([c for c in self.callbacks if first or not c.first_process_only])
         self.train, self.val = self._place(data.train), self._place(data.val)
         self.batch_sizes: list[int] | None = None  # of each epoch, where a callback varies them
         self.eval_batch_size = max(batch_size, 256)  # no gradients are kept, so more rows fit
@@ -117,6 +116,8 @@ class Trainer:
             self.rule.scaler = torch.amp.GradScaler(self.engine.device)
         objective = self.engine.wrap(self.objective, self.model)
         self.rule.bind(self.model, self.processes.wrap(objective, self.model))
+        if self.processes.size == 1:
+            spare_autograd(self.rule, self.model, objective)
 
     def run(self) -> None:
         """Train to the end, or to a signal, an error or a limit."""
@@ -293,7 +294,5 @@ class Trainer:
 
     def save_checkpoint(self, name: str) -> Path | None:
         """Write `checkpoints/<name>` of the run folder; None where the run has no folder."""
-        if self.directory is None:
-            return None
         self._measure_time()
-        return snapshot.save(self, self.directory / "checkpoints" / name)
+        return self.directory and snapshot.save(self, self.directory / "checkpoints" / name)
