@@ -40,7 +40,8 @@ def motif_adjacency(graph: Graph, k: int) -> Propagation:
         counts.eliminate_zeros()
         coo = counts.tocoo()
         row, col = (torch.from_numpy(side.astype(np.int64)) for side in (coo.row, coo.col))
-        values = torch.from_numpy(coo.data).to(torch.get_default_dtype())
+        kind = graph.x.dtype if graph.x.is_floating_point() else torch.get_default_dtype()
+        values = torch.from_numpy(coo.data).to(kind)
         structure = Sparse(row, col, (graph.num_nodes, graph.num_nodes))
         graph.cache[key] = Propagation(structure, values)
     return graph.cache[key]

@@ -50,6 +50,8 @@ class Sparse:
 
     def _matrix(self, values: Tensor) -> Tensor:
         """In torch's CSR form; the last one is kept, since a graph's own never changes."""
+        if values.requires_grad:
+            return csr(self._crow, self._cols, self._sorted(values).detach(), self.shape)
         if self._last and self._last[0] is values and self._last[1] == values._version:
             return self._last[2]
         matrix = csr(self._crow, self._cols, self._sorted(values), self.shape)

@@ -234,7 +234,8 @@ class CayleyConv(nn.Module):
 
     def extra_repr(self) -> str:
         _, inputs, outputs = self.coefficients.shape
-        return f"{inputs}, {outputs}, order={self.order}, zoom={float(self.log_zoom.exp()):.3g}"
+        zoom = float(self.log_zoom.detach().exp())
+        return f"{inputs}, {outputs}, order={self.order}, zoom={zoom:.3g}"
 
 
 class MotifConv(nn.Module):
