@@ -22,6 +22,11 @@ from neurarium.learning.gradient_target_propagation import GradientTargetPropaga
 from neurarium.learning.hebb import Hebb
 from neurarium.learning.lpom import LPOM
 from neurarium.learning.neat import NEAT
+from neurarium.learning.omnipresent_supervision import (
+    OmnipresentSupervision,
+    discriminant_information,
+    discriminant_scores,
+)
 from neurarium.learning.pann_rule import PANNRule
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.predictive_coding import PredictiveCoding
@@ -63,6 +68,7 @@ __all__ = [
     "GradientTargetPropagation",
     "Hebb",
     "NonFiniteError",
+    "OmnipresentSupervision",
     "PANNRule",
     "PerceptronRule",
     "PredictiveCoding",
@@ -72,5 +78,7 @@ __all__ = [
     "TargetPropagation",
     "backprop_by_hand",
     "difference_target_propagation",
+    "discriminant_information",
+    "discriminant_scores",
     "straight_through",
 ]
