@@ -14,7 +14,7 @@ def network(sizes=(5, 7, 6, 3), **options):
     model = EnergyNetwork(sizes, **options).double()
     with torch.no_grad():
         for layer in model.layers:
-            layer.weight.mul_(0.35)
+            layer.weight.mul_(3.5 if layer is model.layers[-1] else 0.35)
             layer.bias.normal_(0.2, 0.1)
     return model
 
@@ -49,6 +49,16 @@ def test_the_energy_falls_at_every_step_until_nothing_moves():
     assert (falls <= 1e-15).all()
     assert falls[0].max() < -0.01
     torch.testing.assert_close(model.relax(X, states, 1), states, rtol=0, atol=1e-8)
+
+
+def test_every_output_starts_within_reach_of_a_push():
+    # One that rests below 0 by more than the push of 0.5 never moves, and its class is lost.
+    x = torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
+    for seed in range(10):
+        torch.manual_seed(seed)
+        model = EnergyNetwork([64, 100, 10])
+        *_, below, _ = model.relax(x, model.start(x))
+        assert model.layers[-1](below).min() > -0.4
 
 
 def test_a_push_moves_the_output_and_what_is_below():

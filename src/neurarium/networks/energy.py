@@ -54,7 +54,9 @@ class EnergyNetwork(nn.Module):
         remember(self, sizes=sizes, steps=steps, eps=eps)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(sizes))
         for layer in self.layers:
-            nn.init.xavier_uniform_(layer.weight)
+            # An output that starts far below 0 stays there under any push, its class never learnt.
+            gain = 0.1 if layer is self.layers[-1] else 1.0
+            nn.init.xavier_uniform_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
 
     @classmethod
