@@ -1,26 +1,31 @@
 """Every learning rule on one network and one data set: `python -m benchmarks.rules [--seeds 3]`.
 
 The 8 x 8 digits (1437 train, 360 test) and a perceptron 64-100-100-10. Backpropagation and the same
-network with random hidden layers frozen are the references. A rule of `neurarium.learning` without
-an entry here is tried with its defaults; what it answers to a network it cannot train is its row.
+network with random hidden layers frozen are the references. Rules that train another kind of
+network have one of about that size. A rule of `neurarium.learning` without an entry here is tried
+with its defaults; what it answers to a network it cannot train is its row. Each rule has a process
+of its own, on one thread. `--page docs/learning-rules.md` writes the table for readers.
 """
 
 import argparse
 import functools
+import inspect
 import json
 import math
-import statistics
-from dataclasses import dataclass, field
+import multiprocessing
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine
+from benchmarks import machine, rules_table
 
-_TITLE = "Digits 8 x 8, MLP 64-100-100-10: test accuracy by learning rule"
 _FROZEN = "hidden layers frozen"
 _NO_RULES = {"NonFiniteError", "Rule"}  # and functions, unless they make a rule
-# Student's t at 97.5 %, by degrees of freedom.
-_T = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_CREDIT = 0.958  # what random hidden layers reach at best: below, a rule taught them nothing
+_CHANCES = 0.8  # for rules that see nothing but how good a candidate is
 
 
 @dataclass(frozen=True)
@@ -31,94 +36,241 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     epochs: int = 40
     batch_size: int | None = 32  # None is all rows
+    network: str = "MLP"
     activation: str = "tanh"
+    objective: str = "cross_entropy"
     frozen: bool = False
+    rates: tuple[float, ...] = ()  # plain descent with a rate for each layer
+    least: float | None = None  # the accuracy wanted
+    elsewhere: str = ""  # why it is not run here
 
 
 _MOMENTUM = {"optimizer": "sgd:momentum=0.9", "lr": 0.05}
 
 
 def _feedback(mode: str) -> Setting:
-    return Setting("FeedbackAlignment", {**_MOMENTUM, "mode": mode}, epochs=60)
+    options = {**_MOMENTUM, "mode": mode}
+    return Setting("FeedbackAlignment", options, epochs=60, least=_CREDIT)
 
 
 SETTINGS = {
-    "Backprop": Setting("Backprop", _MOMENTUM),
+    "Backprop": Setting("Backprop", _MOMENTUM, least=0.975),
     _FROZEN: Setting("Backprop", _MOMENTUM, frozen=True),
-    "SAM": Setting("SAM", _MOMENTUM),
-    **{f"FeedbackAlignment {mode}": _feedback(mode) for mode in ("fa", "dfa", "sign", "kp")},
+    "SAM": Setting("SAM", _MOMENTUM, least=0.975),
+    "Analytic": Setting("Analytic", _MOMENTUM, least=0.975),
+    **{
+        f"FeedbackAlignment {mode}": _feedback(mode)
+        for mode in ("fa", "dfa", "sign", "usf", "mirror", "kp")
+    },
     "TargetPropagation": Setting(
         "TargetPropagation", {"optimizer": "sgd", "lr": 0.01, "inverse_lr": 0.01}
     ),
     "TargetPropagation, difference": Setting(
-        "difference_target_propagation", {"lr": 0.05, "inverse_lr": 3e-3}
+        "difference_target_propagation", {"lr": 0.05, "inverse_lr": 3e-3}, least=_CREDIT
     ),
     "GradientTargetPropagation": Setting(
-        "GradientTargetPropagation", {"optimizer": "adam", "lr": 0.002}
+        "GradientTargetPropagation", {"optimizer": "adam", "lr": 0.005}, least=_CREDIT
     ),
-    "DynamicInversion": Setting("DynamicInversion", {"lr": 0.05}),
-    "PredictiveCoding": Setting("PredictiveCoding", {"optimizer": "adam", "lr": 1e-3}),
-    "SyntheticGradients": Setting("SyntheticGradients", {"optimizer": "adam", "lr": 1e-3}),
-    "ADMM": Setting("ADMM", batch_size=None, activation="relu"),
-    "DlADMM": Setting("DlADMM", epochs=100, batch_size=None, activation="relu"),
-    "AltMin": Setting("AltMin", {"optimizer": "adam", "lr": 2e-3}, batch_size=50),
-    "LPOM": Setting("LPOM", epochs=60, batch_size=200, activation="relu"),
-    "MSA": Setting("MSA", epochs=20, batch_size=200),
-    "ES": Setting("ES", {"lr": 0.03}, epochs=300, batch_size=None),
-    "GA": Setting("GA", epochs=300, batch_size=None),
+    "DynamicInversion": Setting("DynamicInversion", {"lr": 0.05}, least=_CREDIT),
+    "EquilibriumPropagation": Setting(
+        "EquilibriumPropagation",
+        {"lr": None, "persistent": True},
+        rates=(0.5, 0.25),
+        epochs=25,
+        batch_size=20,
+        network="EnergyNetwork",
+        objective="quadratic_cost",
+        least=_CREDIT,
+    ),
+    "PredictiveCoding": Setting(
+        "PredictiveCoding", {"optimizer": "adam", "lr": 3e-3}, epochs=20, least=_CREDIT
+    ),
+    "ForwardForward": Setting(
+        "ForwardForward", {"optimizer": "adam", "lr": 0.01}, epochs=60, network="GoodnessNetwork"
+    ),
+    "SyntheticGradients": Setting(
+        "SyntheticGradients", {"optimizer": "adam", "lr": 1e-3}, least=_CREDIT
+    ),
+    "ADMM": Setting("ADMM", batch_size=None, activation="relu", least=_CREDIT),
+    "DlADMM": Setting("DlADMM", epochs=100, batch_size=None, activation="relu", least=_CREDIT),
+    "AltMin": Setting("AltMin", {"optimizer": "adam", "lr": 2e-3}, batch_size=50, least=_CREDIT),
+    "LPOM": Setting("LPOM", epochs=60, batch_size=200, activation="relu", least=_CREDIT),
+    "MSA": Setting("MSA", epochs=20, batch_size=200, least=_CREDIT),
+    "ES": Setting("ES", {"lr": 0.03}, epochs=50, batch_size=200, least=_CHANCES),
+    "GA": Setting("GA", epochs=100, batch_size=360, least=_CHANCES),
+    "SimulatedAnnealing": Setting(
+        "SimulatedAnnealing",
+        {"T0": 0.0, "ns": 1, "nt": 10**9, "width": 0.1, "moves": 250},
+        epochs=30,
+        batch_size=360,
+        least=_CHANCES,
+    ),
+    "FTPROP": Setting(
+        "FTPROP", {"lr": 1e-3}, epochs=60, network="MLP of signs, normalized", least=_CREDIT
+    ),
+    "BidirectionalBackprop": Setting("BidirectionalBackprop", {"lr": 3e-3}),
+    "OmnipresentSupervision": Setting("OmnipresentSupervision", _MOMENTUM, least=_CREDIT),
+    "PerceptronRule": Setting("PerceptronRule", network="Perceptron"),
+    "DeltaRule": Setting("DeltaRule", network="Adaline"),
+    "PANNRule": Setting("PANNRule", {"lr": 0.3}, epochs=10, batch_size=50, network="PNeuron"),
+    **{
+        name: Setting(name, elsewhere=f"learns features without labels: {where}")
+        for name, where in (
+            ("Hebb", "principal components, `Hebb(variant='oja')`"),
+            ("CompetingUnits", "recipe `competing-units-digits`"),
+        )
+    },
 }
 
 
 def main() -> None:
     arguments = _arguments()
-    facts, settings = machine.facts(), _settings(arguments.only)
-    measured: dict[str, Any] = {}
-    print(_TITLE, flush=True)
-    for name, setting in settings.items():
-        try:
-            measured[name] = [
-                run(setting, seed, arguments.epochs) for seed in range(arguments.seeds)
-            ]
-        except ValueError as error:  # how a rule refuses
-            measured[name] = str(error)
-        print(row(name, measured[name]), flush=True)
+    settings = _settings(arguments.only)
+    report = {"machine": machine.facts(), "versions": _versions(), "rows": {}}
+    if arguments.add and arguments.json.exists():
+        report["rows"] = json.loads(arguments.json.read_text())["rows"]
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps({"machine": facts, "measured": measured}, indent=1))
+    print(rules_table.TITLE, flush=True)
+    for name, setting in settings.items():
+        row = {"setting": asdict(setting)}
+        row["runs"] = _apart(measure, setting, arguments.seeds, arguments.epochs)
+        report["rows"][name] = row
+        print(rules_table.line(name, row), flush=True)
+        arguments.json.write_text(json.dumps(report, indent=1))
+    report["lenet"] = _apart(lenet)
+    print(rules_table.cost(report["lenet"]), flush=True)
+    order = {name: place for place, name in enumerate(_settings(None))}
+    report["rows"] = dict(sorted(report["rows"].items(), key=lambda item: order[item[0]]))
+    arguments.json.write_text(json.dumps(report, indent=1))
     print(f"everything measured: {arguments.json}")
+    if arguments.page is not None:
+        arguments.page.write_text(rules_table.page(report), encoding="utf-8")
+        print(f"page: {arguments.page}")
+
+
+def _apart(work: Any, *arguments: Any) -> Any:
+    """What `work` returns in a new process, whose memory is its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def measure(
+    setting: Setting, seeds: int, epochs: int | None = None
+) -> list[dict[str, float | None]] | str:
+    """All seeds of one rule, or in what words it refuses."""
+    if setting.elsewhere:
+        return f"{setting.rule} {setting.elsewhere}"
+    run(Setting("Backprop", _MOMENTUM), 0, epochs=1)  # what every rule's process has anyway
+    before, runs = _peak(), []
+    try:
+        for seed in range(seeds):
+            runs.append({**run(setting, seed, epochs), "megabytes": _peak() - before})
+    except ValueError as error:
+        return str(error)
+    return runs
 
 
 def run(setting: Setting, seed: int, epochs: int | None = None) -> dict[str, float | None]:
-    """Train once: accuracy, seconds, and how far the first layer's first steps are a descent."""
+    """Train once: accuracy, CPU seconds, how far the first layer's first steps are a descent."""
     import torch
-    from torch import nn
 
-    from neurarium import learning
-    from neurarium.networks import MLP
     from neurarium.objectives import supervised
     from neurarium.training import fit
 
     torch.manual_seed(seed)
-    data = _digits()
-    model = MLP([64, 100, 100, 10], activation=setting.activation)
-    if setting.frozen:
-        for layer in [m for m in model.modules() if isinstance(m, nn.Linear)][:-1]:
-            layer.requires_grad_(False)
-    rule = getattr(learning, setting.rule)(**setting.options)
-    rows, found = len(data.train), []
+    data, found = _digits(), []
+    model = _network(setting)
+    target = "vector" if setting.objective == "quadratic_cost" else "target"
+    start = time.process_time()
     done = fit(
         model,
         data,
-        supervised("cross_entropy"),
-        rule,
+        supervised(setting.objective, target=target),
+        _rule(setting, model, seed),
         epochs=epochs or setting.epochs,
-        batch_size=setting.batch_size or rows,
+        batch_size=setting.batch_size or len(data.train),
         seed=seed,
         callbacks=[_watch(found, None if setting.batch_size is None else 200)],
         verbose=False,
         precision="32",
     )
+    seconds = time.process_time() - start
     accuracy = done.evaluate("test")["accuracy"]
-    return {"accuracy": accuracy, "seconds": done.config["seconds"], "alignment": found[0]}
+    return {"accuracy": accuracy, "seconds": seconds, "alignment": found[0]}
+
+
+def lenet(steps: int = 20, rounds: int = 7) -> dict[str, float]:
+    """CPU milliseconds of a step on LeNet-5 and 64 images: the least of several rounds."""
+    import torch
+
+    from neurarium.learning import Backprop, FeedbackAlignment
+    from neurarium.networks import LeNet5
+    from neurarium.objectives import supervised
+
+    torch.manual_seed(0)
+    batch = {"input": torch.randn(64, 1, 28, 28), "target": torch.randint(10, (64,))}
+    rules = {"Backprop": Backprop(**_MOMENTUM), "FeedbackAlignment": FeedbackAlignment(**_MOMENTUM)}
+    for rule in rules.values():
+        rule.bind(LeNet5(), supervised("cross_entropy"))
+        rule.step(batch)
+    found = dict.fromkeys(rules, math.inf)
+    for _ in range(rounds):
+        for name, rule in rules.items():
+            start = time.process_time()
+            for _ in range(steps):
+                rule.step(batch)
+            found[name] = min(found[name], 1e3 * (time.process_time() - start) / steps)
+    return found
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _network(setting: Setting) -> Any:
+    from torch import nn
+
+    from neurarium import layers, networks
+
+    sizes = [64, 100, 100, 10]
+    makers: dict[str, Any] = {
+        "MLP": lambda: networks.MLP(sizes, activation=setting.activation),
+        "MLP of signs, normalized": lambda: networks.MLP(
+            sizes, activation="hardlims", norm="batch"
+        ),
+        "EnergyNetwork": lambda: networks.EnergyNetwork([64, 100, 10]),
+        "GoodnessNetwork": lambda: networks.GoodnessNetwork([64, 100, 100], 10),
+        "Perceptron": lambda: networks.Perceptron(64, 10),
+        "Adaline": lambda: networks.Adaline(64, 10),
+        "PNeuron": lambda: nn.Sequential(nn.Flatten(), layers.PNeuron(64, 10, 4)),
+    }
+    model = makers[setting.network]()
+    if setting.frozen:
+        model.layers[:-1].requires_grad_(False)
+    return model
+
+
+def _rule(setting: Setting, model: Any, seed: int) -> Any:
+    import torch
+
+    from neurarium import learning
+
+    make, options = getattr(learning, setting.rule), dict(setting.options)
+    if "seed" in inspect.signature(make).parameters:
+        options["seed"] = seed
+    if setting.rates:
+        layers = zip(model.layers, setting.rates, strict=True)
+        groups = [{"params": layer.parameters(), "lr": rate} for layer, rate in layers]
+        options["optimizer"] = torch.optim.SGD(groups)
+    return make(**options)
 
 
 def _watch(found: list[float | None], rows: int | None) -> Any:
@@ -145,14 +297,22 @@ def _alignment(rule: Any, batch: Any) -> float | None:
 @functools.cache
 def _digits() -> Any:
     import torch
+    from torch.nn.functional import one_hot
 
-    from neurarium.data import MinMax, Resident, load
+    from neurarium.data import Data, MinMax, load
 
     digits = load("digits", val_size=0)
-    digits.transform = MinMax(torch.tensor(0.0), torch.tensor(16.0))
-    rows = torch.arange(len(digits.train))  # rules with a state for each example ask for them
-    digits.train = Resident({**digits.train.tensors, "index": rows})
-    return digits
+
+    def prepared(split: Any) -> dict[str, Any]:
+        image, digit = (split.tensors[name] for name in ("input", "target"))
+        # Rules with a state for each example ask for the row's number.
+        index = torch.arange(len(digit))
+        return {
+            "input": image, "target": digit, "vector": one_hot(digit, 10).float(), "index": index
+        }  # fmt: skip
+
+    transform = MinMax(torch.tensor(0.0), torch.tensor(16.0))
+    return Data(prepared(digits.train), test=prepared(digits.test), transform=transform)
 
 
 def _settings(only: list[str] | None) -> dict[str, Setting]:
@@ -178,23 +338,12 @@ def _key(name: str) -> str:
     return name.split(",")[0].lower()
 
 
-def row(name: str, reports: list[dict[str, Any]] | str) -> str:
-    """Mean and 95 % interval of the accuracy, seconds, cosine; or why there are none."""
-    if isinstance(reports, str):
-        return f"{name:32}{reports}"
-    values = [report["accuracy"] for report in reports]
-    cosines = [r["alignment"] for r in reports if r["alignment"] is not None]
-    seconds = statistics.median(report["seconds"] for report in reports)
-    cosine = f"{statistics.mean(cosines):6.2f}" if cosines else f"{'none':>6}"
-    return f"{name:32}{_interval(values):>18}{seconds:8.1f} s  cosine{cosine}"
+def _versions() -> dict[str, str]:
+    import torch
 
+    import neurarium
 
-def _interval(values: list[float]) -> str:
-    mean = f"{100 * statistics.mean(values):.1f} %"
-    if len(values) < 2:
-        return f"{mean} (1 seed)"
-    t = _T[min(len(values) - 1, len(_T) - 1)]
-    return f"{mean} +- {100 * t * statistics.stdev(values) / len(values) ** 0.5:.1f}"
+    return {"neurarium": neurarium.__version__, "torch": str(torch.__version__)}
 
 
 def _arguments() -> argparse.Namespace:
@@ -203,6 +352,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="RULE")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of each rule's own")
     parser.add_argument("--json", type=Path, default=Path("runs") / "rules.json")
+    parser.add_argument("--add", action="store_true", help="keep the other rules' rows of --json")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table as Markdown")
     return parser.parse_args()
 
 
