@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from neurarium.data import Data, Resident
 from neurarium.learning import Backprop, NonFiniteError
+from neurarium.networks import MLP
 from neurarium.objectives import supervised
 from neurarium.training import Callback, Run, fit
 from neurarium.training.randomness import epoch_seed
@@ -38,6 +39,17 @@ def test_fit_equals_the_loop_written_by_hand_to_the_last_bit(data):
             optimizer.step()
             optimizer.zero_grad()
     assert torch.equal(parameters(ours), parameters(theirs))
+
+
+def test_a_rule_of_all_rows_gets_them_numbered_and_at_once():
+    x = torch.randn(90, 4)
+    run = fit(MLP([4, 8, 3]), (x, torch.arange(90) % 3), rule="dl_admm", epochs=3, verbose=False)
+    assert run.config["batch_size"] == 90
+    assert run.history["step"] == [1, 2, 3]
+    assert torch.equal(run.data.train.tensors["index"], torch.arange(90))
+    stopped = "keeps a state for each training example"
+    with pytest.raises(ValueError, match=stopped):  # who says otherwise is told
+        fit(MLP([4, 8, 3]), (x, torch.arange(90) % 3), rule="dl_admm", batch_size=64, verbose=False)
 
 
 def test_an_epochs_loss_weighs_a_short_last_batch_by_its_rows():

@@ -1,5 +1,6 @@
 """Data: three splits and what is known of them."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -126,6 +127,15 @@ class Data:
         if self.transform is not None:
             batch = {**batch, "input": self.transform(batch["input"])}
         return batch
+
+    def numbered(self) -> "Data":
+        """The same data, each training row with its number as `index`; a stream numbers its own."""
+        if not isinstance(self.train, Resident) or "index" in self.train.tensors:
+            return self
+        rows = torch.arange(len(self.train))
+        numbered = copy.copy(self)
+        numbered.train = Resident({**self.train.tensors, "index": rows})
+        return numbered
 
     def fingerprint(self) -> str:
         """SHA-256 of the resident tensors (of an even sample of rows beyond 64 MiB)."""

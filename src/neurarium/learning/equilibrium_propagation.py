@@ -126,6 +126,11 @@ class EquilibriumPropagation(PseudoGradient):
 
     # States of examples
 
+    @property
+    def numbers_rows(self) -> bool:
+        """Whether `fit` has to number the rows."""
+        return self.persistent
+
     def _start(self, batch: Batch) -> States:
         start = self.network.start(batch["input"])
         if not self.persistent:

@@ -287,6 +287,8 @@ class Splitting(Direct):
     reported is the model's before the sweep.
     """
 
+    numbers_rows = takes_all_rows = True  # which `fit` then sees to
+
     def __init__(self) -> None:
         self.sweeps = 0
         self.z: list[Tensor] = []

@@ -4,12 +4,12 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from neurarium import losses, networks
+from neurarium import learning, losses, networks
 from neurarium._names import resolve
 from neurarium.data import Data, Resident, load
 from neurarium.data.augment import compose
@@ -20,7 +20,7 @@ from neurarium.training import engine, randomness
 from neurarium.training.automatic_choices import Choice, Facts, candidates, choose, comparison
 from neurarium.training.automatic_folds import cross_validate
 from neurarium.training.callbacks import Callback, EarlyStopping
-from neurarium.training.fit import _LOSSES, fit
+from neurarium.training.fit import _LOSSES, fit, usual_batch_size
 from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run
 
@@ -82,6 +82,13 @@ def fit_source(
     if choice is None and _worth_comparing(known, said, judge, options):
         choice = compare(data, judge, said, seed=seed, device=device)
     choice = (choice or choose(known)).overridden(said)
+    if isinstance(rule, str):
+        rule = cast(Rule, resolve(rule, learning, "rule")())
+    if "batch_size" not in said:
+        size = usual_batch_size(rule, data, choice.batch_size)
+        if size != choice.batch_size:
+            why = "all rows, which the rule asks for"
+            choice = choice.overridden({"batch_size": size}).because(batch_size=why)
     choice = _stretched(choice, said, data, options.get("max_steps"))
     model = network if isinstance(network, nn.Module) else _build(choice.network, data, seed)
     if rule is None:

@@ -78,7 +78,8 @@ def fit(
             learning rate from a short range test (or `lr`) and the 1cycle schedule.
         target: of a table that is loaded: the column to predict.
         epochs: passes over the training split (20), unless `max_steps` or `max_time` ends it.
-        batch_size: rows of a step (64), over all processes; a DataLoader has its own.
+        batch_size: rows of a step (64, or all where the rule asks for that), over all processes; a
+            DataLoader has its own.
         lr: learning rate of the default rule.
         seed: of the data order, of dropout and of anything else random; same seed, same bytes.
         device: "auto" takes an accelerator if there is one.
@@ -124,7 +125,11 @@ def fit(
     processes = Processes.find()
     processes.communicate_by(communication)
     data = data if isinstance(data, Data) else Data(data)
-    epochs, batch_size = epochs or 20, batch_size or 64
+    if isinstance(rule, str):
+        rule = cast(Rule, resolve(rule, learning, "rule")())
+    if getattr(rule, "numbers_rows", False):
+        data = data.numbered()
+    epochs, batch_size = epochs or 20, batch_size or usual_batch_size(rule, data)
     objective = objective or _default_objective(data)
     device = engine.find_device(device)
     example = {name: value.to(device) for name, value in data.example(batch_size).items()}
@@ -137,8 +142,6 @@ def fit(
     settings.place(model)
     if not resume:
         settings = engine.yield_to_load(settings, model, objective, example)
-    if isinstance(rule, str):
-        rule = cast(Rule, resolve(rule, learning, "rule")())
     if fast_dev_run:
         epochs, directory, resume = 1, None, False
         limit_train_batches = limit_val_batches = max_steps = int(fast_dev_run)
@@ -202,6 +205,12 @@ def fit(
         run.save(directory)
     processes.wait()
     return run
+
+
+def usual_batch_size(rule: object, data: Data, usual: int = 64) -> int:
+    """`usual`, or all rows where the rule moves by all of them at each step."""
+    whole = getattr(rule, "takes_all_rows", False) and isinstance(data.train, Resident)
+    return len(data.train) if whole else usual
 
 
 def _is_source(value: Any) -> bool:
