@@ -1,5 +1,7 @@
 """`python -m neurarium` is the command `neurarium`."""
 
+import sys
+
 from neurarium.cli import main
 
-main()
+sys.exit(main())

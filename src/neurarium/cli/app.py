@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given or os.environ.get("NEURARIUM_DEBUG", "") not in ("", "0")
     given = [word for word in given if word != "--debug"]  # wherever it was written
     try:
-        code = app(given, prog_name="neurarium", standalone_mode=False) or 0
+        code = app(given, prog_name="neurarium", standalone_mode=False, obj=given) or 0
         sys.stdout.flush()
         return int(code)
     except (Exception, KeyboardInterrupt) as raised:

@@ -1,10 +1,14 @@
 """`neurarium fit`: from a file to a judged network."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from neurarium.cli import flags
+from neurarium.cli import workers as several
 from neurarium.cli.output import Output
 
 # The flags by whom they concern; those not said are left to the defaults that fit the data.
@@ -53,6 +57,7 @@ def fit(
     threads: flags.Threads = None,
     compile: flags.Compile = None,
     channels_last: flags.ChannelsLast = None,
+    workers: flags.Workers = None,
     fast_dev_run: flags.FastDevRun = False,
     name: flags.Name = None,
     directory: flags.Directory = Path("runs"),
@@ -60,6 +65,7 @@ def fit(
     as_json: flags.Json = False,
     verbose: flags.Verbose = False,
     quiet: flags.Quiet = False,
+    context: typer.Context = None,  # type: ignore[assignment]
 ) -> None:
     """Train a network and judge it on unseen rows.
 
@@ -68,12 +74,17 @@ def fit(
     Whatever is not said is chosen from the data and told, with the flag that overrides it.
     """
     said = locals()
+    if workers is not None and workers > 1 and "RANK" not in os.environ:
+        raise typer.Exit(several.start(workers, context.obj))
     reading, options = flags.given(said, _READING), flags.given(said, _TRAINING)
     command = _command(source, {**reading, **options})
     if val_size or patience:  # small sets would otherwise be trained on these rows too
         options["validate"] = True
     with Output(as_json, quiet, verbose) as output:
         data = _load(source, reading, output)
+        if not several.is_first():
+            _help(data, options, output)
+            return
         record = {"command": command, "options": options}
         if fast_dev_run:
             _try(data, record, output)
@@ -89,6 +100,13 @@ def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
     for note in data.notes:
         output.detail(note)
     return data
+
+
+def _help(data: Any, options: dict[str, Any], output: Output) -> None:
+    """Take part in a training that another process writes down."""
+    from neurarium.cli.training import train
+
+    train(data, {"options": options}, None, output)
 
 
 def _try(data: Any, record: dict[str, Any], output: Output) -> None:

@@ -77,6 +77,9 @@ Seed = Annotated[int, Option(metavar="N", help="Of split, weights and order of r
 Device = Annotated[str | None, Option(metavar="NAME", help="cpu, cuda or mps.")]
 Precision = Annotated[str | None, Option(metavar="BITS", help="32, bf16 or 16.")]
 Threads = Annotated[int | None, Option(min=1, metavar="N", help="Of the CPU.")]
+Workers = Annotated[
+    int | None, Option(min=1, metavar="N", help="Processes of this machine that share each batch.")
+]
 Compile = Annotated[bool | None, Option("--compile/--no-compile", help="Compile the network.")]
 ChannelsLast = Annotated[
     bool | None, Option("--channels-last/--no-channels-last", help="Memory layout of pictures.")

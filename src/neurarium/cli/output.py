@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from neurarium.cli.failures import explain
+from neurarium.cli.workers import is_first
 
 
 class Output:
@@ -22,7 +23,9 @@ class Output:
 
     def __init__(self, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
-        self.stream = sys.stderr if as_json else sys.stdout
+        self.stream: TextIO = sys.stderr if as_json else sys.stdout
+        if not is_first():
+            self.quiet, self.stream = True, io.StringIO()
         self.log = Log()
 
     def __enter__(self) -> "Output":
@@ -89,7 +92,7 @@ class Output:
 
     def result(self, values: Mapping[str, Any]) -> None:
         """The one JSON object, last on standard output, if it was asked for."""
-        if self.as_json:
+        if self.as_json and is_first():
             sys.stderr.flush()
             print(as_json(values), flush=True)
 

@@ -1,7 +1,9 @@
 """SIGINT and SIGTERM: finish the step, save, say how to go on."""
 
+import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,14 +28,19 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
 
+_ECHO = 2.0  # seconds
+
+
 class Signals:
     """Takes note of SIGINT and SIGTERM while active; a second one takes effect at once.
+
+    Not so under `torchrun`, which passes on what a terminal has already sent to all.
 
     Python delivers signals to the main thread only, so elsewhere this does nothing.
     """
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received, self._echoed = 0, 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
@@ -43,8 +50,10 @@ class Signals:
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received:
+        if self.received and time.monotonic() > self._echoed:
             raise KeyboardInterrupt
+        if not self.received:
+            self._echoed = time.monotonic() + _ECHO * ("TORCHELASTIC_RUN_ID" in os.environ)
         self.received = number
 
     def __exit__(self, *error: object) -> None:
