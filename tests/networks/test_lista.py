@@ -73,6 +73,20 @@ def test_tied_layers_share_their_matrices_and_not_their_thresholds(tied, matrice
     assert model.threshold.shape == (5,)
 
 
+def test_untied_layers_follow_the_equation_whatever_has_been_learnt():
+    model = LISTA((4, 6), 3, tied=False).double()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data = torch.rand(parameter.shape, generator=generator).double() - 0.3
+    y = torch.randn(4, generator=generator).double()
+    x = torch.zeros(6).double()
+    S = [torch.zeros(6, 6).double(), *model.inhibit]  # the first step starts from 0
+    for W, S_k, theta in zip(model.encode, S, model.threshold, strict=True):
+        u = W @ y + S_k @ x
+        x = (u - theta).relu() - (-u - theta).relu()
+    torch.testing.assert_close(model(y[None])[0], x)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_gradients_reach_every_layer(tied):
     dictionary, y, codes = made(4, 6, 3)

@@ -24,7 +24,7 @@ def bidirectional_digits(seed: int = 0, epochs: int = 40) -> dict[str, float]:
     The network is asked backwards for each class. The squared distance between what it draws and
     the mean of the class's training images is given as a share of that between the mean of all
     images and the classes' own. What the weights do for the way back costs two points of accuracy
-    on the way forward, which the source does not find.
+    on the way forward.
     """
     digits = load("digits", val_size=0)
     digits.transform = MinMax(torch.tensor(0.0), torch.tensor(16.0))

@@ -18,7 +18,7 @@ from neurarium.training import fit
     source="Gregor & LeCun (2010), ICML",
     figure="decibels under ISTA at equal depth",
     expect=(3, None),
-    minutes=1,
+    minutes=1.5,
     quick={"rows": 40, "atoms": 80, "layers": 8, "steps": 120},
     quick_expect=(1.5, None),
 )
