@@ -2,12 +2,14 @@
 
 from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.augment import stylize
+from neurarium.data.contagion import simulate_contagion, transition_probabilities
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
 from neurarium.data.from_graph import GraphPreprocessing, edge_data, graph_data, node_data
 from neurarium.data.graph import Graph, as_graph
 from neurarium.data.images import ImagePreprocessing
 from neurarium.data.loading import load
+from neurarium.data.molecules import molecule
 from neurarium.data.preprocessing import preprocessing_from_json
 from neurarium.data.readers import read_table
 from neurarium.data.scale import MinMax, Standardize, Whiten
@@ -38,9 +40,12 @@ __all__ = [
     "edge_data",
     "graph_data",
     "load",
+    "molecule",
     "node_data",
     "preprocessing_from_json",
     "read_table",
+    "simulate_contagion",
     "stylize",
     "tangents",
+    "transition_probabilities",
 ]

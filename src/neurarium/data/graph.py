@@ -151,7 +151,8 @@ class Graph:
 
     def to_dense(self) -> Tensor:
         """The adjacency matrix (N, N) whose row i holds what points to node i."""
-        dense = self.x.new_zeros(self.num_nodes, self.num_nodes, dtype=_weight_type(self))
+        kind, device = _weight_type(self), self.edge_index.device
+        dense = torch.zeros(self.num_nodes, self.num_nodes, dtype=kind, device=device)
         source, target = self.edge_index
         weight = dense.new_ones(self.num_edges) if self.edge_weight is None else self.edge_weight
         return dense.index_put((target, source), weight, accumulate=True)

@@ -1,5 +1,6 @@
 """Explanations: what a network goes by."""
 
+from neurarium.explain.graph_mask import graph_mask
 from neurarium.explain.level_surfaces import LevelSurface as LevelSurface
 from neurarium.explain.level_surfaces import level_surfaces
 from neurarium.explain.planar import HiddenView as HiddenView
@@ -7,4 +8,4 @@ from neurarium.explain.planar import Planar as Planar
 from neurarium.explain.planar import planar
 from neurarium.explain.shape_bias import shape_bias
 
-__all__ = ["level_surfaces", "planar", "shape_bias"]
+__all__ = ["graph_mask", "level_surfaces", "planar", "shape_bias"]

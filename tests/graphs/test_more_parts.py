@@ -1,0 +1,627 @@
+"""What is built on the layers: coordinates, samples, codes, embeddings, completion, ..."""
+
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from tests.graphs.conftest import random_graph
+from torch.autograd import gradcheck
+
+from neurarium.data import Graph, edge_data, simulate_contagion, transition_probabilities
+from neurarium.explain.graph_mask import graph_mask
+from neurarium.graphs import (
+    ARGA,
+    GAE,
+    GCN,
+    VGAE,
+    ContagionGNN,
+    GaussianMixtureConv,
+    GraphConv,
+    GraphSAGE,
+    LayerSampler,
+    MultiGraphCompletion,
+    NeighborLoader,
+    OntologyAttention,
+    PoincareEmbedding,
+    Reconstruction,
+    RiemannianSGD,
+    TransitionLoss,
+    VisitPredictor,
+    cotangent_laplacian,
+    degree_coordinates,
+    dirichlet_energy,
+    element_curvatures,
+    nearest_neighbours,
+    poincare_distance,
+    propagation,
+    random_walks,
+    rare_state_weights,
+    sample_subgraph,
+    surface_curvatures,
+    text_graph,
+)
+from neurarium.graphs.autoencode import kl_to_standard
+from neurarium.graphs.embed import lorentz_distance, to_ball, to_hyperboloid
+from neurarium.graphs.ontology import ancestors
+
+# Coordinates and meshes
+
+
+def test_mixture_with_products_of_degree_coordinates_is_the_gcn(graph):
+    torch.manual_seed(0)
+    gcn = GraphConv(5, 3).double()
+    mixture = GaussianMixtureConv(5, 3, kernels=1, weight=lambda u: u[:, :1] * u[:, 1:]).double()
+    with torch.no_grad():
+        mixture.theta[0].copy_(gcn.weight)
+    placed = degree_coordinates(graph)
+    torch.testing.assert_close(mixture(placed.x, placed), gcn(graph.x, graph))
+
+
+def test_mixture_weighs_neighbours_by_its_gaussians():
+    graph = Graph(torch.tensor([[2.0], [3.0], [0.0]]).double(), torch.tensor([[0, 1], [2, 2]]))
+    placed = graph.with_edges(graph.edge_index, edge_attr=torch.tensor([[0.0], [1.0]]).double())
+    layer = GaussianMixtureConv(1, 1, dim=1, kernels=2).double()
+    with torch.no_grad():
+        layer.theta.copy_(torch.tensor([[[1.0]], [[10.0]]]))
+        layer.mean.copy_(torch.tensor([[0.0], [3.0]]))
+        layer.log_deviation.copy_(torch.tensor([[0.0], [math.log(2)]]))
+    first = 2 + 3 * math.exp(-1 / 2)  # at distances 0 and 1 of the first mean
+    second = 2 * math.exp(-9 / 8) + 3 * math.exp(-4 / 8)
+    expected = torch.tensor([0, 0, first + 10 * second]).double()
+    torch.testing.assert_close(layer(placed.x, placed)[:, 0], expected)
+
+
+def icosphere(times):
+    golden = (1 + 5**0.5) / 2
+    vertices = [(-1, golden, 0), (1, golden, 0), (-1, -golden, 0), (1, -golden, 0)]
+    vertices = vertices + [(z, x, y) for x, y, z in vertices] + [(y, z, x) for x, y, z in vertices]
+    from scipy.spatial import ConvexHull
+
+    points = np.array(vertices, float)
+    for _ in range(times + 1):
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        faces = ConvexHull(points).simplices
+        middles = {tuple(sorted(e)) for f in faces for e in zip(f, np.roll(f, 1), strict=True)}
+        last, points = points, np.concatenate([points, [points[list(e)].mean(0) for e in middles]])
+    return torch.from_numpy(last), torch.from_numpy(faces).long()
+
+
+def test_cotangent_laplacian_has_the_spectrum_of_the_sphere():
+    vertices, faces = icosphere(2)
+    found = torch.linalg.eigvals(cotangent_laplacian(vertices, faces)).real.sort().values
+    expected = torch.tensor([k * (k + 1) for k in range(4) for _ in range(2 * k + 1)]).double()
+    torch.testing.assert_close(found[:16], expected, atol=0.01, rtol=0.06)
+
+
+# Samples
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "gcn", "pool"])
+def test_sampling_all_neighbours_is_the_whole_graph(aggregate):
+    torch.manual_seed(0)
+    graph = random_graph(40, 0.08, directed=True)
+    network = GraphSAGE(5, 6, 3, aggregate=aggregate).double().eval()
+    asked = torch.tensor([3, 17, 8])
+    block = sample_subgraph(graph, asked, (-1, -1))
+    assert block.num_nodes < graph.num_nodes
+    torch.testing.assert_close(network(block), network(graph)[asked])
+
+
+def test_a_gcn_needs_one_hop_more_for_the_degrees_of_sources():
+    torch.manual_seed(0)
+    graph = random_graph(40, 0.06)
+    network = GCN(5, 6, 3).double().eval()
+    asked = torch.tensor([3, 17])
+    torch.testing.assert_close(
+        network(sample_subgraph(graph, asked, (-1, -1, -1))), network(graph)[asked]
+    )
+
+
+def test_drawn_neighbours_are_different_neighbours_and_uniform():
+    graph = Graph(torch.zeros(9, 1), torch.stack([torch.arange(1, 9), torch.zeros(8).long()]))
+    loader = NeighborLoader(graph, (3,), nodes=torch.tensor([0]))
+    torch.manual_seed(0)
+    for _ in range(20):
+        block = loader.sample(torch.tensor([0]))
+        assert block.num_edges == 3
+        assert block.num_nodes == 4  # three different ones, and the node itself
+    seeds = range(600)
+    picks = np.concatenate(
+        [
+            loader.neighbours.around(np.array([0]), (3,), np.random.default_rng(seed))[2]
+            for seed in seeds
+        ]
+    )
+    times = np.bincount(picks, minlength=8)
+    assert abs(times - 225).max() < 5 * (600 * 3 / 8 * 5 / 8) ** 0.5
+
+
+def test_the_loader_asks_about_every_node_once_and_trains_through_fit(unchecked):
+    from neurarium.data import Data, node_data
+    from neurarium.learning import Backprop
+    from neurarium.training import fit
+
+    torch.manual_seed(0)
+    graph = random_graph(60, 0.1, dtype=torch.float32)
+    y = (graph.x[:, 0] > 0).long()
+    graph = Graph(graph.x, graph.edge_index, y=y, train_mask=torch.arange(60) < 40)
+    loader = NeighborLoader(graph, (4, 3), batch_size=16)
+    batches = list(loader)
+    assert len(loader) == len(batches) == 3
+    assert sum(len(b["input"]) for b in batches) == 40
+    whole = node_data(graph)
+    data = Data(loader, whole.train, task="binary", classes=["a", "b"], transform=whole.transform)
+    run = fit(
+        GraphSAGE(5, 16, 2, dropout=0.0), data, rule=Backprop("adam", lr=0.02), epochs=30,
+        verbose=False,
+    )  # fmt: skip
+    assert run.evaluate("val")["accuracy"] > 0.85
+
+
+def test_bad_fanouts_are_named(unchecked, graph):
+    with pytest.raises(ValueError, match="positive number, or -1 for all"):
+        NeighborLoader(graph, (0,), nodes=torch.arange(3))
+    with pytest.raises(ValueError, match="there is no train_mask"):
+        NeighborLoader(graph)
+
+
+def test_layer_sampling_is_unbiased(graph):
+    torch.manual_seed(0)
+    matrix = propagation(graph)
+    sampler = LayerSampler(matrix, samples=6)
+    runs = torch.stack([sampler.sample()[1] @ graph.x for _ in range(500)])
+    error = (runs.mean(0) - matrix @ graph.x).abs()
+    assert (error <= 5 * runs.std(0) / 500**0.5 + 1e-12).all()
+    nodes, drawn = sampler.sample()
+    columns = drawn.to_dense().abs().sum(0) > 0
+    assert set(columns.nonzero().flatten().tolist()) <= set(nodes.tolist())
+
+
+# Auto-encoders
+
+
+def test_reconstruction_is_its_dense_formula(graph):
+    torch.manual_seed(0)
+    z = torch.randn(12, 4, dtype=torch.float64)
+    a = graph.to_dense()
+    n, e = 12, float(a.sum())
+    target = a + torch.eye(12)
+    p = (z @ z.T).sigmoid()
+    terms = -((n * n - e) / e * target * p.log() + (1 - target) * (1 - p).log())
+    expected = n * n / (2 * (n * n - e)) * terms.mean()
+    torch.testing.assert_close(Reconstruction().of_codes(z, graph), expected)
+
+
+def test_kl_is_zero_at_the_prior_and_that_of_gaussians_elsewhere():
+    zero = torch.zeros(3, 2, dtype=torch.float64)
+    assert kl_to_standard(zero, zero) == 0
+    mean, log_deviation = torch.randn(2, 3, 2, dtype=torch.float64)
+    q = torch.distributions.Normal(mean, log_deviation.exp())
+    p = torch.distributions.Normal(zero, zero + 1)
+    expected = torch.distributions.kl_divergence(q, p).sum(1).mean()
+    torch.testing.assert_close(kl_to_standard(mean, log_deviation), expected)
+
+
+@pytest.mark.parametrize("kind", [GAE, VGAE])
+def test_auto_encoders_tell_edges_from_none(kind, unchecked):
+    from neurarium.learning import Backprop
+    from neurarium.training import fit
+
+    torch.manual_seed(0)
+    blocks = nx.stochastic_block_model([25] * 4, (0.02 + 0.5 * np.eye(4)).tolist(), seed=0)
+    data = edge_data(Graph.from_networkx(nx.Graph(blocks.edges)), seed=0)
+    model = kind(100, 16, 8)
+    run = fit(model, data, Reconstruction(), Backprop("adam", lr=0.02), epochs=100, verbose=False)
+    assert run.evaluate("test")["roc_auc"] > 0.8
+
+
+def test_edges_hidden_for_judging_are_not_in_the_graph():
+    graph = random_graph(20, 0.3)
+    data = edge_data(graph, test_size=0.2, val_size=0.1)
+    seen = set(map(tuple, data.transform.graph.edge_index.T.tolist()))
+    for split in (data.val, data.test):
+        for (a, b), y in zip(
+            split.tensors["input"].tolist(), split.tensors["target"].tolist(), strict=True
+        ):
+            assert (a, b) not in seen
+            assert (b, a) not in seen
+            assert bool(graph.to_dense()[a, b]) == bool(y)
+    pairs = torch.cat([s.tensors["input"] for s in (data.train, data.val, data.test)])
+    assert len(pairs.unique(dim=0)) == len(pairs)
+
+
+def test_with_an_undecided_opponent_the_adversarial_auto_encoder_is_the_plain_one(graph):
+    torch.manual_seed(0)
+    graph = random_graph(dtype=torch.float32)
+    model, objective = GAE(5, 8, 4), ARGA(4, (8,))
+    for parameter in objective.discriminator.parameters():
+        torch.nn.init.zeros_(parameter)
+    batch = {"input": graph, "target": torch.zeros(12)}
+    parts = objective(model, batch)
+    plain = Reconstruction()(model, batch)
+    torch.testing.assert_close(parts["reconstruction"], plain["reconstruction"])
+    torch.testing.assert_close(parts["generator"], torch.tensor(math.log(2)))
+    torch.testing.assert_close(parts["discriminator"], torch.tensor(2 * math.log(2)))
+    encoder = list(model.parameters())
+    for a, b in zip(
+        torch.autograd.grad(parts["loss"], encoder),
+        torch.autograd.grad(plain["loss"], encoder),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_opponent_and_encoder_get_each_their_own_gradient():
+    torch.manual_seed(0)
+    graph = random_graph(dtype=torch.float32)
+    model, objective = GAE(5, 8, 4), ARGA(4, (8,))
+    parts = objective(model, {"input": graph})
+    parts["loss"].backward()
+    own = [p.grad.clone() for p in objective.discriminator.parameters()]
+    objective.zero_grad()
+    z = model.encode(graph).detach()
+    assert all(p.requires_grad for p in objective.discriminator.parameters())
+    torch.manual_seed(0)
+    random_graph(dtype=torch.float32), GAE(5, 8, 4), ARGA(4, (8,))  # the same draws once more
+    real = torch.randn_like(z)
+    told = torch.nn.functional.logsigmoid(objective.discriminator(real)).mean()
+    told = told + torch.nn.functional.logsigmoid(-objective.discriminator(z)).mean()
+    (-told).backward()
+    for a, p in zip(own, objective.discriminator.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad)
+
+
+# Embeddings
+
+
+def ball(*shape):
+    x = torch.randn(*shape, dtype=torch.float64)
+    return x / (x.norm(dim=-1, keepdim=True) + 0.5)
+
+
+def test_poincare_distance_by_hand_and_as_a_metric():
+    # From the middle: 2 artanh r.
+    u = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        poincare_distance(u, 0 * u), torch.tensor(2 * math.atanh(0.5)).double()
+    )
+    torch.manual_seed(0)
+    a, b, c = ball(3, 200, 3)
+    ab, bc, ac = (poincare_distance(*p) for p in ((a, b), (b, c), (a, c)))
+    torch.testing.assert_close(ab, poincare_distance(b, a))
+    assert (ac <= ab + bc + 1e-12).all()
+    assert poincare_distance(a, a).max() < 1e-10
+
+
+def test_poincare_gradient_is_right_and_finite_where_points_coincide():
+    torch.manual_seed(0)
+    a, b = (p.requires_grad_() for p in ball(2, 4, 3))
+    assert gradcheck(poincare_distance, (a, b))
+    same = ball(4, 3).requires_grad_()
+    (slope,) = torch.autograd.grad(poincare_distance(same, same.detach().clone()).sum(), same)
+    assert torch.isfinite(slope).all()
+
+
+def test_ball_and_hyperboloid_are_isometric():
+    torch.manual_seed(0)
+    a, b = ball(2, 50, 3)
+    torch.testing.assert_close(to_ball(to_hyperboloid(a)), a)
+    torch.testing.assert_close(
+        lorentz_distance(to_hyperboloid(a), to_hyperboloid(b)), poincare_distance(a, b)
+    )
+
+
+def test_the_exact_step_goes_as_far_as_its_velocity_says():
+    torch.manual_seed(0)
+    point = torch.nn.Parameter(ball(5, 2) * 0.7)
+    before = point.detach().clone()
+    point.grad = torch.randn_like(point)
+    inside = 1 - before.square().sum(1)
+    # |velocity| in the metric 2 / (1 - |x|^2), of the Riemannian gradient times the rate.
+    length = 0.01 * inside / 2 * point.grad.norm(dim=1)
+    RiemannianSGD([point], lr=0.01, exact=True).step()
+    torch.testing.assert_close(poincare_distance(before, point.detach()), length)
+
+
+def test_riemannian_steps_stay_in_the_ball():
+    point = torch.nn.Parameter(torch.tensor([[0.9, 0.0]], dtype=torch.float64))
+    point.grad = torch.tensor([[-1e6, 0.0]], dtype=torch.float64)
+    RiemannianSGD([point], lr=1.0).step()
+    assert float(point.detach().norm()) == pytest.approx(1 - 1e-5)
+
+
+def test_poincare_loss_is_minus_the_log_of_the_true_share():
+    torch.manual_seed(0)
+    model = PoincareEmbedding(4)
+    with torch.no_grad():
+        model.points.copy_(ball(4, 2))
+    rows = torch.tensor([[0, 1, 2, 3]])
+    distances = [poincare_distance(model.points[0], model.points[i]) for i in (1, 2, 3)]
+    shares = torch.stack(distances).neg().exp()
+    expected = -(shares[0] / shares.sum()).log()
+    torch.testing.assert_close(PoincareEmbedding.loss(model, {"input": rows}), expected)
+
+
+def test_plain_walks_follow_the_row_normalized_adjacency():
+    graph = Graph.from_networkx(nx.karate_club_graph())
+    steps = random_walks(graph, 2, walks=1000)
+    count = torch.zeros(34, 34).index_put(tuple(steps.T), torch.ones(len(steps)), accumulate=True)
+    chance = propagation(graph, "mean").to_dense()
+    expected = 1000 * chance
+    allowed = expected > 0
+    assert not count[~allowed].any()
+    chi = ((count - expected)[allowed].square() / expected[allowed]).sum()
+    freedom = int(allowed.sum()) - 34
+    assert abs(chi - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+def test_p_and_q_set_the_odds_of_a_second_step():
+    # From 0 to 1; then back to 0 (1/p), to 2, a neighbour of 0 too (1), or away to 3 (1/q).
+    edges = torch.tensor([[0, 1, 0, 2, 1, 2, 1, 3], [1, 0, 2, 0, 2, 1, 3, 1]])
+    steps = random_walks(Graph(torch.eye(4), edges), 3, p=4.0, q=0.5, walks=3000, seed=1)
+    onward = steps[(steps[:, 0] == 0) & (steps[:, 1] == 1), 2]
+    odds = torch.bincount(onward, minlength=4)[[0, 2, 3]] / len(onward)
+    expected = torch.tensor([0.25, 1.0, 2.0]) / 3.25
+    assert (odds - expected).abs().max() < 0.05
+
+
+# Contagion
+
+
+def test_simulated_infection_has_its_rate_for_every_number_of_neighbours():
+    graph = Graph.from_networkx(nx.barabasi_albert_graph(200, 3, seed=0))
+    before, after = simulate_contagion(graph, "simple", 400, seed=0)
+    count = torch.stack([propagation(graph, "sum") @ s[:, None].float() for s in before])[..., 0]
+    for neighbours in (0, 1, 2, 4):
+        here = (before == 0) & (count.round() == neighbours)
+        rate = 1 - 0.96**neighbours
+        share = float((after[here] == 1).double().mean())
+        assert abs(share - rate) <= 4 * (rate * (1 - rate) / int(here.sum())) ** 0.5 + 1e-12
+    stayed = float((after[before == 1] == 1).double().mean())
+    assert stayed == pytest.approx(0.92, abs=0.01)
+
+
+def star(infected, kind):
+    """A susceptible node with so many infected neighbours."""
+    n = infected + 1
+    graph = Graph(torch.zeros(n, 1), torch.stack([torch.arange(1, n), torch.zeros(n - 1).long()]))
+    return transition_probabilities(graph, (torch.arange(n) > 0).long(), kind)[0]
+
+
+def test_complex_contagion_is_largest_in_the_middle():
+    rates = torch.stack([star(count, "complex")[1] for count in range(1, 60)])
+    assert rates.max() == pytest.approx(1, abs=1e-3)
+    assert int(rates.argmax()) + 1 == 17  # 2.8214 * 6 = 16.93
+    count = 5
+    expected = count**3 / (1.4214 * 6**3 * (math.exp(count / 6) - 1))
+    assert rates[4] == pytest.approx(expected, rel=1e-4)
+
+
+def test_interacting_diseases_help_each_other():
+    # Node 0 hears one neighbour with disease 1; it carries disease 2, or nothing.
+    graph = Graph(torch.zeros(2, 1), torch.tensor([[1], [0]]))
+    alone = transition_probabilities(graph, torch.tensor([0, 1]), "interacting")[0]
+    helped = transition_probabilities(graph, torch.tensor([2, 1]), "interacting")[0]
+    assert alone.tolist() == pytest.approx([0.99, 0.01, 0, 0])
+    assert helped.tolist() == pytest.approx([0.5 * 0.22, 0.5 * 0.22, 0.5 * 0.78, 0.5 * 0.78])
+
+
+def test_metapopulation_keeps_everybody():
+    graph = Graph.from_networkx(nx.path_graph(4))
+    _, after = simulate_contagion(graph, "metapopulation", 50, seed=1)
+    torch.testing.assert_close(after.sum(2), torch.ones(50, 4, dtype=torch.float64))
+    assert (after >= 0).all()
+
+
+def test_a_sigmoid_gate_can_count_and_a_softmax_cannot():
+    torch.manual_seed(0)
+    outputs = {}
+    for gate in ("sigmoid", "softmax"):
+        model = ContagionGNN(gate=gate).double()
+        answers = []
+        for count in (1, 5):
+            n = count + 1
+            graph = Graph(
+                torch.zeros(n, 1), torch.stack([torch.arange(1, n), torch.zeros(n - 1).long()])
+            )
+            answers.append(model((torch.arange(n) > 0).long(), graph)[0])
+        outputs[gate] = (answers[0] - answers[1]).abs().max()
+    assert outputs["softmax"] < 1e-12 < 1e-3 < outputs["sigmoid"]
+
+
+def test_rare_situations_weigh_by_their_frequency():
+    graph = Graph(torch.zeros(2, 1), torch.tensor([[0, 1], [1, 0]]))
+    states = torch.tensor([[0, 0], [0, 0], [0, 1]])  # (0, l=0) four times, (0, 1), (1, 0) once
+    weight = rare_state_weights(graph, states)
+    expected = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 1.0]])
+    torch.testing.assert_close(weight, expected / expected.mean())
+
+
+def test_transition_loss_is_a_weighted_mean():
+    torch.manual_seed(0)
+    graph = random_graph()
+    model = ContagionGNN()
+    before, after = simulate_contagion(graph, "simple", 3)
+    weight = torch.rand(3, 12)
+    found = TransitionLoss(graph)(model, {"input": before, "target": after, "weight": weight})
+    steps = torch.stack([model(s, graph) for s in before]).log_softmax(-1)
+    chosen = steps.gather(2, after[..., None])[..., 0]
+    torch.testing.assert_close(found, -(weight * chosen).sum() / weight.sum())
+
+
+# Completion
+
+
+def test_dirichlet_energy_is_half_the_squared_differences(graph):
+    weight = torch.rand(graph.num_edges, dtype=torch.float64)
+    a = torch.zeros(12, 12, dtype=torch.float64)
+    a[graph.edge_index[1], graph.edge_index[0]] = weight
+    a = a + a.T
+    weighed = Graph.from_dense(graph.x, a)
+    expected = 0.5 * (a * torch.cdist(graph.x, graph.x).square()).sum()
+    torch.testing.assert_close(dirichlet_energy(graph.x, weighed), expected)
+
+
+def test_the_joint_filter_is_a_kronecker_filter():
+    torch.manual_seed(0)
+    rows, cols = random_graph(5, 0.6, seed=1), random_graph(4, 0.7, seed=2)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    model = MultiGraphCompletion(rows, cols, (x, None), order=3, hidden=2, separable=False).double()
+    lr, lc = (propagation(g, "scaled_laplacian").to_dense() for g in (rows, cols))
+
+    def terms(m):
+        eye = torch.eye(len(m), dtype=m.dtype)
+        return [eye, m, 2 * m @ m - eye]
+
+    expected = torch.zeros(5, 4, 2).double()
+    for j, a in enumerate(terms(lr)):
+        for k, b in enumerate(terms(lc)):
+            expected += (torch.kron(a, b) @ x.flatten()).view(5, 4, 1) * model.theta[j, k]
+    torch.testing.assert_close(model.joint_filter(x), expected)
+
+
+@pytest.mark.parametrize("separable", [True, False])
+def test_completion_begins_at_its_start_and_learns(separable):
+    torch.manual_seed(0)
+    truth = torch.randn(6, 2) @ torch.randn(2, 5)
+    graphs = [nearest_neighbours(truth, 2), nearest_neighbours(truth.T, 2)]
+    start = MultiGraphCompletion.from_observed(truth, torch.ones(6, 5, dtype=torch.bool), 2)
+    if not separable:
+        start = truth, None
+    model = MultiGraphCompletion(*graphs, start, steps=3, hidden=4, separable=separable)
+    torch.testing.assert_close(model.complete(), truth)
+    pairs = torch.cartesian_prod(torch.arange(6), torch.arange(5))
+    loss = (model(pairs) - truth.flatten() - 1).square().mean() + model.smoothness(model, {})
+    loss.backward()
+    assert all(move.weight.grad.abs().sum() > 0 for move in model.moves)
+
+
+def test_nearest_neighbours_by_hand():
+    graph = nearest_neighbours(torch.tensor([[0.0], [1.0], [3.0], [3.5]]), 1)
+    found = {tuple(e) for e in graph.edge_index.T.tolist()}
+    assert found == {(0, 1), (1, 0), (2, 3), (3, 2)}
+
+
+# Texts, ontologies, surfaces
+
+
+def test_text_graph_weights_by_hand():
+    graph, words = text_graph(["a b", "a b", "a c"], window=2)
+    assert words == ["a", "b", "c"]
+    dense = graph.to_dense()
+    torch.testing.assert_close(dense, dense.T)
+    assert dense.diagonal().tolist() == [1] * 6
+    # Windows are the documents: p_a = 1, p_b = 2/3, p_ab = 2/3, so PMI(a, b) = 0, no edge;
+    # b and c never meet. tf-idf: a is in every document, ln(3/3) = 0.
+    assert dense[3, 4] == dense[4, 5] == 0
+    torch.testing.assert_close(dense[0, 4], torch.tensor(math.log(3 / 2)))
+    torch.testing.assert_close(dense[2, 5], torch.tensor(math.log(3)))
+    assert dense[0, 3] == 0
+    graph, words = text_graph(["a b c", "c d"], window=2)  # windows: ab, bc, cd
+    dense = graph.to_dense()
+    torch.testing.assert_close(dense[2, 3], torch.tensor(math.log(3 / 2)))  # (1/3) / (1/3 * 2/3)
+    assert dense[3, 4] == pytest.approx(max(0, math.log((1 / 3) / (2 / 3 * 2 / 3))))
+
+
+def test_ontology_attention_sums_to_one_over_ancestors():
+    torch.manual_seed(0)
+    # 0 root; 1, 2 below; leaves 3 (1 and 2 both), 4 (2).
+    parents = {1: [0], 2: [0], 3: [1, 2], 4: [2]}
+    layer = OntologyAttention(parents, 4, 3).double()
+    assert layer.leaves == [3, 4]
+    ancestor, place = layer.graph.edge_index
+    assert sorted(ancestor[place == 0].tolist()) == [0, 1, 2, 3]
+    assert sorted(ancestor[place == 1].tolist()) == [0, 2, 4]
+    alpha, e = layer.attention(), layer.embedding.weight
+    for i, leaf in enumerate(layer.leaves):
+        own = ancestor[place == i]
+        both = torch.cat([e[leaf].expand(len(own), -1), e[own]], 1)
+        expected = layer.score(layer.project(both).tanh()).softmax(0)
+        torch.testing.assert_close(alpha[place == i], expected[:, 0])
+        torch.testing.assert_close(layer()[i], (expected * e[own]).sum(0))
+
+
+def test_without_ancestors_it_is_a_plain_embedding():
+    layer = OntologyAttention([[], [], []], 4, 3)
+    torch.testing.assert_close(layer(), layer.embedding.weight)
+
+
+def test_an_ontology_has_no_cycles(unchecked):
+    with pytest.raises(ValueError, match="node 0 is its own ancestor"):
+        ancestors(0, {0: [1], 1: [0]})
+
+
+def test_visits_are_judged_by_the_cross_entropy_of_every_code():
+    torch.manual_seed(0)
+    model = VisitPredictor(3, 4, 5, 3)
+    visits, target = torch.randint(2, (2, 4, 3)).float(), torch.randint(2, (2, 4, 3)).float()
+    p = model(visits).softmax(-1)
+    expected = -(target * p.log() + (1 - target) * (1 - p).log()).sum(-1).mean()
+    torch.testing.assert_close(
+        VisitPredictor.loss(model, {"input": visits, "target": target}), expected
+    )
+
+
+@pytest.mark.parametrize("kernel", ["exponential", "lorentz"])
+def test_a_single_atom_is_a_ball(kernel):
+    r = torch.tensor([0.5, 1.0, 1.7], dtype=torch.float64)
+    direction = torch.tensor([1.0, 2.0, -2.0], dtype=torch.float64) / 3
+    centre = torch.tensor([[0.3, -0.2, 0.1]], dtype=torch.float64)
+    found = surface_curvatures(centre + r[:, None] * direction, centre, 1.3, kernel=kernel)
+    torch.testing.assert_close(found["mean"], 1 / r)
+    torch.testing.assert_close(found["gaussian"], 1 / r**2)
+    torch.testing.assert_close(found["minimum"], found["maximum"], atol=1e-6, rtol=0)
+
+
+def test_a_row_of_atoms_is_curved_one_way_only():
+    line = torch.zeros(401, 3, dtype=torch.float64)
+    line[:, 0] = torch.linspace(-20, 20, 401)
+    point = torch.tensor([[0.0, 0.8, 0.0]], dtype=torch.float64)
+    found = surface_curvatures(point, line, 1.0)
+    assert float(found["maximum"]) == pytest.approx(1 / 0.8)
+    assert float(found["minimum"]) == pytest.approx(0, abs=1e-6)
+    assert float(found["gaussian"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_element_curvatures_do_not_see_turns_and_moves():
+    torch.manual_seed(0)
+    xyz, elements = torch.randn(6, 3, dtype=torch.float64), ["C", "C", "O", "N", "O", "C"]
+    turn, _ = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))
+    before = element_curvatures(xyz, elements, 2.0)
+    after = element_curvatures(xyz @ turn + 5, elements, 2.0)
+    assert before == pytest.approx(after, abs=1e-6)
+    assert len(before) == 9 * 16
+    assert before["N-N mean sum"] == 0  # one nitrogen has no other
+    assert before["C-O mean sum"] != before["O-C mean sum"]
+
+
+# Explanation
+
+
+def test_the_mask_finds_the_edge_that_decides():
+    # Node 0's class is whether its neighbour 1 says so; 2 and 3 are noise, 4-5 elsewhere.
+    edges = torch.tensor([[1, 2, 3, 5], [0, 0, 0, 4]])
+    x = torch.tensor([[0.0], [5.0], [0.0], [0.0], [1.0], [1.0]])
+    layer = GraphConv(1, 2, "sum")
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[-1.0, 1.0]]))
+        layer.bias.copy_(torch.tensor([2.0, -2.0]))
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, graph):
+            return graph.answers(self.layer(graph.x, graph))
+
+    model = Model().train()
+    mask, features = graph_mask(model, Graph(x, edges), 0, features=True)
+    assert int(mask.argmax()) == 0
+    assert mask[0] > 0.8
+    assert mask[3] == 0  # cannot reach node 0
+    assert features[0] > 0.5
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
