@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurarium.report import diagnostics, examples, overview, results
+from neurarium.report import diagnostics, examples, graphs, overview, results
 from neurarium.report.facts import Facts
 from neurarium.report.page import page
 from neurarium.training import Run
@@ -40,6 +40,7 @@ def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
             overview.headline(facts),
             results.test_figures(facts),
             results.errors(facts),
+            graphs.of_nodes(facts),
             examples.worst_examples(facts, importance),
             examples.important_columns(facts, importance),
             examples.important_pixels(facts),

@@ -330,7 +330,9 @@ def _fitted(
     model: nn.Module, objective: Objective, batches: Sequence[dict[str, Tensor]], decay: float = 0.0
 ) -> float | None:
     """Loss after fitting the model to all rows at once; None where the objective does not work."""
-    whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    whole = dict(batches[0])  # a graph is one batch, and no tensor
+    if len(batches) > 1:
+        whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
     with uncompiled():
         optimizer = torch.optim.LBFGS(
             model.parameters(), max_iter=60, line_search_fn="strong_wolfe"
