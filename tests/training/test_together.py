@@ -81,6 +81,24 @@ def test_afterwards_each_network_has_its_own_storage():
     assert all(p.grad is None for p in networks[0].parameters())
 
 
+def test_each_may_have_rows_of_its_own():
+    generator = torch.Generator().manual_seed(0)
+    own = []
+    for _ in range(3):
+        x, y = torch.randn(50, 6, generator=generator), torch.arange(50) % 3
+        own.append(Data((x[:37], y[:37]), (x[37:], y[37:]), transform=Standardize.fit(x[:37])))
+    networks = make_networks()
+    alone, rules = copy.deepcopy(networks), [Backprop("adam", lr=0.01) for _ in own]
+    runs = fit_together(networks, own, CLASSES, rules, seeds=[3, 3, 3], epochs=2, batch_size=9)
+    for network, data, run in zip(alone, own, runs, strict=True):
+        rule = Backprop("adam", lr=0.01)
+        other = fit(network, data, rule=rule, seed=3, epochs=2, batch_size=9, verbose=False)
+        for name in ("train_loss", "val_loss", "val_accuracy"):
+            assert run.history[name] == pytest.approx(other.history[name], rel=1e-4), name
+    longer = [*own[:2], make_data()]
+    assert "different lengths" in str(why_not_together(networks, longer, CLASSES, rules))
+
+
 def test_one_that_diverges_does_not_stop_the_others():
     networks = make_networks()
     rates = [0.1, 1e30, 0.1]

@@ -11,7 +11,7 @@ __all__ = ["MinMax", "Standardize", "Whiten"]
 _CONSTANT = 1e-7  # a spread below this share of the mean is float32 rounding, not variation
 
 
-class _Affine(nn.Module):
+class Affine(nn.Module):
     """y = scale x + shift, for each feature, or for each channel of images."""
 
     scale: Tensor
@@ -42,7 +42,7 @@ class _Affine(nn.Module):
         return torch.addcmul(self.center, y, self.spread)
 
 
-class Standardize(_Affine):
+class Standardize(Affine):
     r"""Mean 0 and standard deviation 1; a constant feature becomes 0.
 
     $$y = \frac{x - \mu}{\sigma}$$
@@ -67,7 +67,7 @@ class Standardize(_Affine):
         )
 
 
-class MinMax(_Affine):
+class MinMax(Affine):
     r"""Smallest training value `lo`, largest `hi`; a constant feature becomes `lo`.
 
     $$y = \text{lo} + (\text{hi} - \text{lo})\, \frac{x - \min x}{\max x - \min x}$$

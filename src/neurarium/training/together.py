@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from neurarium import losses
 from neurarium.data import Data, Resident
+from neurarium.data.scale import Affine
 from neurarium.learning import Backprop, NonFiniteError
 from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain, answering
@@ -36,7 +37,7 @@ _FLOPS_WORTH_STACKING = 2e8
 
 def fit_together(
     models: Sequence[nn.Module],
-    data: Data,
+    data: Data | Sequence[Data],
     objective: Objective,
     rules: Sequence[Backprop],
     *,
@@ -57,6 +58,7 @@ def fit_together(
 
     Args:
         models: fresh networks of linear layers and elementwise activations; trained in place.
+        data: the same for all, or for each its own, of equal lengths.
         rules: a `Backprop` for each, with any optimizer, schedule and clipping.
         seeds: of the order of each one's rows, as in `fit`.
         metrics: computed on the validation split each epoch, as in `fit`.
@@ -69,25 +71,27 @@ def fit_together(
 
     Source: none; batched products as in `torch.func.stack_module_state`.
     """
-    if reason := _obstacle(models, data, objective, rules):
+    own = _each(data, models)
+    if reason := _obstacle(models, own, objective, rules):
         raise ValueError(f"these networks cannot be trained together: {reason}; take fit for each")
     with torch.random.fork_rng(), _Stack(models) as stack:
         return _train(
-            stack, data, objective, rules, seeds, epochs, batch_size, metrics_for(metrics, data)
+            stack, own, objective, rules, seeds, epochs, batch_size, metrics_for(metrics, own[0])
         )
 
 
 def why_not_together(
     models: Sequence[nn.Module],
-    data: Data,
+    data: Data | Sequence[Data],
     objective: Any,
     rules: Sequence[object],
     batch_size: int = 64,
 ) -> str | None:
     """Why `fit_together` would not serve, or would not be faster; None where it does and is."""
-    if reason := _obstacle(models, data, objective, rules):
+    own = _each(data, models)
+    if reason := _obstacle(models, own, objective, rules):
         return reason
-    facts = engine.inspect(models[0], objective, data.example(batch_size), "cpu")
+    facts = engine.inspect(models[0], objective, own[0].example(batch_size), "cpu")
     if facts.flops > _FLOPS_WORTH_STACKING:
         return f"with {facts.flops:.2g} operations a step each keeps a core busy by itself"
     if engine.decide(facts).precision != "32-true":
@@ -95,15 +99,24 @@ def why_not_together(
     return None
 
 
+def _each(data: Data | Sequence[Data], models: Sequence[nn.Module]) -> list[Data]:
+    return [data] * len(models) if isinstance(data, Data) else list(data)
+
+
 def _obstacle(
-    models: Sequence[nn.Module], data: Data, objective: Any, rules: Sequence[Any]
+    models: Sequence[nn.Module], data: Sequence[Data], objective: Any, rules: Sequence[Any]
 ) -> str | None:
     if len(models) < 2:
         return "there is only one"
-    if not isinstance(data.train, Resident) or not isinstance(data.val, Resident | None):
+    splits = [split for one in data for split in (one.train, one.val)]
+    if not all(isinstance(split, Resident | None) for split in splits):
         return "the data are a stream"
-    if data.augment is not None:
+    if len({tuple(len(s) for s in (one.train, one.val) if s is not None) for one in data}) > 1:
+        return "their data have different lengths"
+    if any(one.augment is not None for one in data):
         return "the data are augmented, which draws random numbers"
+    if any(not isinstance(one.transform, Affine | None) for one in data):
+        return "the data are transformed by more than a scale and a shift"
     if any(type(rule) is not Backprop for rule in rules):
         return "the rule is not Backprop"
     if any(rule.gradient_accumulation_steps > 1 for rule in rules):
@@ -126,7 +139,7 @@ def _obstacle(
 
 def _train(
     stack: "_Stack",
-    data: Data,
+    data: Sequence[Data],
     objective: Any,
     rules: Sequence[Backprop],
     seeds: Sequence[int],
@@ -134,16 +147,18 @@ def _train(
     batch_size: int,
     metrics: dict[str, Metric],
 ) -> list[Run | NonFiniteError]:
-    train: Any = data.train
+    ready = {id(one): [_prepared(one, s) for s in (one.train, one.val) if s] for one in data}
+    train, *others = zip(*(ready[id(one)] for one in data), strict=True)
+    val = others[0] if others else ()
     slope_of = _slope_of(objective)
     assert slope_of is not None
-    moving = _bound(stack, objective, rules, epochs * train.steps(batch_size))
+    moving = _bound(stack, objective, rules, epochs * train[0].steps(batch_size))
     histories = [History() for _ in seeds]
     failed: dict[int, NonFiniteError] = {}
     start = time.monotonic()
     for epoch in range(epochs):
         total, norms = torch.zeros(len(seeds)), [0.0] * len(seeds)
-        for batch in _batches(data, train, batch_size, seeds, epoch):
+        for batch in _batches(train, batch_size, seeds, epoch):
             rows = batch["input"].shape[1]
             loss = stack.gradients(batch, slope_of, objective.target)
             for k in loss.isfinite().logical_not().nonzero().flatten().tolist():
@@ -152,21 +167,21 @@ def _train(
                 if len(moving) == 1 or k not in failed:
                     norms[k] += rows * float(rule.update({}).get("grad_norm", 0.0))
             total += loss * rows
-        measured = {} if data.val is None else _evaluate(stack, data, objective, metrics)
+        measured = _evaluate(stack, val, objective, metrics) if val else {}
         for k, history in enumerate(histories):
             rule = moving[k % len(moving)]
             row = {"epoch": epoch + 1, "step": rule.steps, "train_loss": float(total[k])}
             if rule.max_grad_norm or rule.max_grad_value:
                 row["train_grad_norm"] = norms[k]
             for name in row.keys() - {"epoch", "step"}:
-                row[name] /= len(train)
+                row[name] /= len(train[0])
             own = {f"val_{name}": value[k] for name, value in measured.items()}
             share = round((time.monotonic() - start) / len(seeds), 3)
             history.append({**row, "lr": rule.current_lr, **own, "seconds": share})
     results: list[Run | NonFiniteError] = []
     for k, model in enumerate(stack.models):
         config = {
-            "data": data.describe(),
+            "data": data[k].describe(),
             "network": describe(model)["network"] or {"class": describe(model)["class"]},
             "objective": repr(objective),
             "rule": repr(rules[k]),
@@ -176,10 +191,15 @@ def _train(
             "trained_together": len(seeds),
             "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
         }
-        run = Run(model, data=data, objective=objective, history=histories[k], config=config)
+        run = Run(model, data=data[k], objective=objective, history=histories[k], config=config)
         run.rule = moving[k % len(moving)]
         results.append(failed.get(k, run))
     return results
+
+
+def _prepared(data: Data, split: Any) -> Resident:
+    """The rows as the model meets them: scaling treats each by itself, so once is enough."""
+    return Resident(data.prepare(dict(split.tensors)))
 
 
 def _bound(
@@ -199,34 +219,30 @@ def _bound(
 
 
 def _batches(
-    data: Data, split: Resident, batch_size: int, seeds: Sequence[int], epoch: int
+    splits: Sequence[Resident], batch_size: int, seeds: Sequence[int], epoch: int
 ) -> Iterator[dict[str, Tensor]]:
     """Each network's batches in its own order, side by side: (networks, rows, ...)."""
-    orders = []
-    for seed in seeds:
-        generator = torch.Generator().manual_seed(randomness.epoch_seed(seed, epoch))
-        orders.append(torch.randperm(len(split), generator=generator))
-    for index in torch.stack(orders).split(split.sizes(batch_size), 1):
-        flat = {name: t.index_select(0, index.flatten()) for name, t in split.tensors.items()}
-        batch = data.prepare(flat, training=True)
-        yield {name: value.unflatten(0, index.shape) for name, value in batch.items()}
+    orders = (randomness.epoch_seed(seed, epoch) for seed in seeds)
+    own = [split.batches(batch_size, order) for split, order in zip(splits, orders, strict=True)]
+    for parts in zip(*own, strict=True):
+        yield {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
 
 
 @torch.no_grad()
 def _evaluate(
-    stack: "_Stack", data: Data, objective: Any, metrics: Mapping[str, Metric]
+    stack: "_Stack",
+    splits: Sequence[Resident],
+    objective: Objective,
+    metrics: Mapping[str, Metric],
 ) -> dict[str, list[float]]:
     """Each figure of the validation split, for every network."""
-    outputs, batches = list[Tensor](), list[dict[str, Tensor]]()
-    for batch in data.val.batches(1024):  # type: ignore[union-attr]
-        batches.append(data.prepare(batch))
-        x = batches[-1]["input"]
-        outputs.append(stack.forward(x.expand(len(stack.models), *x.shape)))
-    whole = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    x = torch.stack([split.tensors["input"] for split in splits])
+    outputs = torch.cat([stack.forward(part) for part in x.split(1024, 1)], 1)
     found: dict[str, list[float]] = {}
-    for model, output in zip(stack.models, torch.cat(outputs, 1), strict=True):
-        figures = value_of(objective(answering(model, output), whole))
-        judged = {name: metric(output, whole["target"]) for name, metric in metrics.items()}
+    for model, output, split in zip(stack.models, outputs, splits, strict=True):
+        figures = value_of(objective(answering(model, output), split.tensors))
+        target = split.tensors["target"]
+        judged = {name: metric(output, target) for name, metric in metrics.items()}
         for name, value in {**figures, **judged}.items():
             found.setdefault(name, []).append(float(value))
     return found
