@@ -144,6 +144,11 @@ def test_random_feedback_is_made_stable_and_kept_so():
     assert rule.abscissa()["2"] < 0
 
 
+def test_random_feedback_starts_with_variance_one_over_the_outputs():
+    rule, _, _ = around(400, 50, alpha=1e3, feedback="random")  # stable as drawn
+    assert rule.matrix("1").std().item() == pytest.approx(50**-0.5, rel=0.02)
+
+
 def test_an_unstable_circuit_is_reported_not_run():
     rule, _, delta = around(5, 5, mode="dynamic", feedback="random")
     rule.returns["1"] = -rule.returns["1"]

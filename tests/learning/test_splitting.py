@@ -289,6 +289,42 @@ def test_the_lagrangian_of_dladmm_never_rises_from_step_to_step():
     assert figures[-1] < 0.5 * figures[0]
 
 
+def test_an_iteration_of_dladmm_is_the_sweeps_of_its_definition():
+    rule = started(DlADMM(0.5, 0.3), sweeps=2)
+    twin = copy.deepcopy(rule)
+    with torch.no_grad():
+        for index in (2, 1, 0):  # z, b, W, then the outputs below
+            twin.solve_sums(index, X, BATCH)
+            twin.solve_bias(index, X)
+            twin.step_weights(index, X)
+            if index > 0:
+                twin.step_outputs(index - 1, X)
+        for index in (0, 1, 2):  # W, b, z, then the layer's own outputs
+            twin.step_weights(index, X)
+            twin.solve_bias(index, X)
+            twin.solve_sums(index, X, BATCH)
+            if index < 2:
+                twin.step_outputs(index, X)
+        layer = twin.model.layers[4]
+        dual = twin.dual + 0.5 * (twin.z[2] - twin.a[1] @ layer.weight.T - layer.bias)
+    rule.step(BATCH)
+    torch.testing.assert_close((rule.z, rule.a), (twin.z, twin.a))
+    torch.testing.assert_close(rule.dual, dual)
+    torch.testing.assert_close(rule.model.state_dict(), twin.model.state_dict())
+
+
+def test_dladmm_goes_on_with_the_step_sizes_that_it_had():
+    half, rest = started(DlADMM(), sweeps=2), DlADMM()
+    half.tau = {name: 1e6 * tau for name, tau in half.tau.items()}  # far from a new start's
+    model = copy.deepcopy(half.model)
+    rest.bind(model, CROSS_ENTROPY)
+    rest.load_state_dict(copy.deepcopy(half.state_dict()))
+    assert rest.tau == half.tau
+    half.step(BATCH)
+    rest.step(BATCH)
+    torch.testing.assert_close(model.state_dict(), half.model.state_dict(), rtol=0, atol=0)
+
+
 # What both need ----------------------------------------------------------------------------------
 
 FULL = [ADMM, DlADMM]
@@ -463,6 +499,29 @@ def test_a_linear_layer_under_lpom_takes_the_ridge_step_to_its_prox():
     move = torch.linalg.solve(a.T @ a + 0.1 * torch.eye(6).double(), a.T @ (wished - z))
     torch.testing.assert_close(layer.weight.detach(), expected.weight.detach() + move[:5].T)
     torch.testing.assert_close(layer.bias.detach(), expected.bias.detach() + move[5])
+
+
+def test_lpom_steps_as_far_as_the_steepest_slope_allows():
+    # A sigmoid is at most a quarter steep: W moves four times the ridge solution, and the fixed
+    # points attract at prices 16 times those of tanh between two of them, 4 times before the sums.
+    made = {}
+    for activation in ("tanh", "sigmoid"):
+        made[activation] = LPOM(ratio=1e9, ridge=0.1)
+        made[activation].bind(network(activation), CROSS_ENTROPY)
+    with torch.no_grad():
+        found, reference = made["sigmoid"].ratios(), made["tanh"].ratios()
+    assert [a / b for a, b in zip(found, reference, strict=True)] == pytest.approx([16, 4])
+    layer = made["sigmoid"].model.layers[0]
+    before = copy.deepcopy(layer)
+    wished = torch.rand(12, 7, generator=torch.Generator().manual_seed(2)).double()
+    off = wished - before(X).sigmoid().detach()
+    with torch.no_grad():
+        h = torch.ones(12, 6).double()
+        made["sigmoid"].fit_weights([X, wished, h, torch.zeros(12, 3).double()])
+    a = torch.cat([X, torch.ones(12, 1)], 1).double()
+    move = 4 * torch.linalg.solve(a.T @ a + 0.1 * torch.eye(6).double(), a.T @ off)
+    torch.testing.assert_close(layer.weight.detach(), before.weight.detach() + move[:5].T)
+    torch.testing.assert_close(layer.bias.detach(), before.bias.detach() + move[5])
 
 
 # Refusals ----------------------------------------------------------------------------------------
