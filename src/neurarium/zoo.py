@@ -44,6 +44,7 @@ FAMILIES = {
     "training.landscape": "Loss landscapes",
     "training.ntk": "Neural tangent kernel",
     "training.distributed": "Distributed training",
+    "graphs": "Graphs",
     "explain": "Explanation",
     "study": "Studies",
 }
@@ -55,6 +56,7 @@ CHAPTERS = {
     "training": "03",
     "learning": "04",
     "convolution": "10",
+    "graphs": "20",
 }
 
 # Public names that are tools around techniques and have no equation or paper of their own;

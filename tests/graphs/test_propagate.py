@@ -206,3 +206,14 @@ def test_deterministic_algorithms_suffice(graph):
             conv.double()(graph.x, graph).sum().backward()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_products_ignore_autocast():
+    graph = random_graph(dtype=torch.float32)
+    x = torch.randn(12, 3, requires_grad=True)
+    plain = propagation(graph) @ x
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = propagation(graph) @ x
+        half = propagation(graph) @ x.bfloat16()
+    torch.testing.assert_close(cast, plain)
+    torch.testing.assert_close(half, plain, atol=0.02, rtol=0.02)

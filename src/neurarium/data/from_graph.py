@@ -359,7 +359,7 @@ def graph_data(
         rows: the numbers of the graphs in "train", "val" and "test"; drawn if not given.
     """
     made = [as_graph(graph) for graph in graphs]
-    y = torch.as_tensor(np.asarray(y))
+    y = torch.from_numpy(np.array(y))
     if len(made) != len(y):
         raise DataError(f"there are {len(made)} graphs but {len(y)} targets")
     goal = _goal(y, task, None)

@@ -1,11 +1,14 @@
 """The data sets everyone knows, by name."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from neurarium.data.arrays import Arrays
+from neurarium.data.errors import DataError
 from neurarium.data.idx import read_idx_folder
 from neurarium.data.mnist import FASHION_CLASSES, folder_of
 from neurarium.data.tables import Table
@@ -43,12 +46,25 @@ def _mnist(name: str, labels: tuple[str, ...] | None = None) -> Callable[[], Arr
     return read
 
 
-NAMED: dict[str, Callable[[], Table | Arrays]] = {
+def _cora() -> Path:
+    """The folder with Cora's Planetoid files: `$NEURARIUM_DATA/planetoid`."""
+    root = os.environ.get("NEURARIUM_DATA")
+    folder = Path(root or ".") / "planetoid"
+    if root is None or not folder.is_dir():
+        raise DataError(
+            "cora is not downloaded: put its files ind.cora.* into a folder 'planetoid' and set "
+            "NEURARIUM_DATA to the folder above, or name the folder itself"
+        )
+    return folder
+
+
+NAMED: dict[str, Callable[[], Table | Arrays | Path]] = {
     "digits": digits,
     "wine": _bundled("wine"),
     "breast_cancer": _bundled("breast_cancer"),
     "diabetes": _bundled("diabetes"),
     "iris": _bundled("iris"),
+    "cora": _cora,
     "mnist": _mnist("mnist"),
     "fashion_mnist": _mnist("fashion_mnist", FASHION_CLASSES),
 }

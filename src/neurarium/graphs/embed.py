@@ -97,6 +97,21 @@ class PoincareEmbedding(nn.Module):
         return -model(batch["input"]).log_softmax(1)[:, 0].sum()
 
 
+class WithNegatives(nn.Module):
+    """Behind each edge (u, v) of a batch, so many nodes that u is not joined to, drawn anew."""
+
+    free: Tensor
+
+    def __init__(self, graph: Graph, count: int = 10) -> None:
+        super().__init__()
+        self.count = count
+        self.register_buffer("free", graph.to_dense().fill_diagonal_(1) == 0)
+
+    def forward(self, edges: Tensor) -> Tensor:
+        odds = self.free[edges[:, 0]].double()
+        return torch.cat([edges, torch.multinomial(odds, self.count, replacement=True)], 1)
+
+
 class RiemannianSGD(torch.optim.Optimizer):
     r"""Gradient descent in the Poincaré ball: the step shrinks with the metric towards the rim.
 
@@ -137,6 +152,20 @@ def _geodesic(point: Tensor, tangent: Tensor) -> Tensor:
     y = torch.tanh(length / inside) * tangent / length
     xy, xx, yy = ((a * b).sum(-1, keepdim=True) for a, b in ((point, y), (point, point), (y, y)))
     return ((1 + 2 * xy + yy) * point + (1 - xx) * y) / (1 + 2 * xy + xx * yy)
+
+
+def ranking_precision(distance: Tensor, graph: Graph) -> float:
+    r"""Mean average precision of neighbours among all nodes ranked by distance (N, N).
+
+    $$\text{MAP} = \frac{1}{N} \sum_u \frac{1}{|N(u)|} \sum_{v \in N(u)}
+      \frac{|N(u) \cap \{v' : d(u, v') \le d(u, v)\}|}{|\{v' \ne u : d(u, v') \le d(u, v)\}|}$$
+    """
+    joined = graph.to_dense() > 0
+    order = distance.clone().fill_diagonal_(torch.inf).argsort(1)
+    hit = joined.gather(1, order).double()
+    places = torch.arange(1, len(distance) + 1)
+    precision = (hit.cumsum(1) / places * hit).sum(1) / hit.sum(1).clamp(min=1)
+    return float(precision[hit.sum(1) > 0].mean())
 
 
 def random_walks(

@@ -40,6 +40,10 @@ class Sparse:
 
     def times(self, values: Tensor, dense: Tensor) -> Tensor:
         """The matrix with these values (one per place, as given) times a dense one."""
+        kind = dense.device.type
+        if torch.is_autocast_enabled(kind):  # which sparse kernels do not know
+            with torch.autocast(kind, enabled=False):
+                return self.times(values, dense)
         if dense.device.type == "cpu" and not torch.backends.mkl.is_available():
             terms = self._sorted(values)[:, None] * dense[self._cols]
             return dense.new_zeros(self.shape[0], dense.shape[1]).index_add_(0, self._rows, terms)
