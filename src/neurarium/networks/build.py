@@ -14,14 +14,22 @@ from neurarium.networks import (
     energy,
     evolving,
     goodness,
+    lista,
     mlp,
     perceptron,
     programs,
     rbf,
 )
 
-_PARTS = (cellular_srn, convnets, energy, evolving, goodness, mlp, perceptron, programs, rbf)
-NETWORKS: dict[str, Any] = {name: getattr(part, name) for part in _PARTS for name in part.__all__}
+_PARTS = (
+    cellular_srn, convnets, energy, evolving, goodness, lista, mlp, perceptron, programs, rbf,
+)  # fmt: skip
+NETWORKS: dict[str, Any] = {
+    name: network
+    for part in _PARTS
+    for name in part.__all__
+    if inspect.isclass(network := getattr(part, name))
+}
 """Those that names and files may mean; a family adds its own by `include`."""
 _FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")
 
