@@ -2,6 +2,7 @@
 
 from neurarium.layers.dropconnect import DropConnect
 from neurarium.layers.norm import batch_norm_backward, layer_norm_backward, normalize
+from neurarium.layers.optimize import Convex, argmin_activation
 from neurarium.layers.p_neuron import PNeuron
 from neurarium.layers.quantized_relu import QuantizedReLU
 from neurarium.layers.rbf import RBF
@@ -11,11 +12,13 @@ from neurarium.layers.weight_normalization import WeightStandardization, weight_
 __all__ = [
     "LIF",
     "RBF",
+    "Convex",
     "DropConnect",
     "PNeuron",
     "QuantizedReLU",
     "SpikeTrain",
     "WeightStandardization",
+    "argmin_activation",
     "batch_norm_backward",
     "layer_norm_backward",
     "normalize",
