@@ -39,7 +39,7 @@ def select(model: nn.Module, on: On, owner: str) -> list[nn.Parameter]:
     elif on == "all":
         chosen = list(model.parameters())
     else:
-        chosen = list({id(p): p for module in model.modules() for p in _weights(module)}.values())
+        chosen = _weights(model)
     chosen = [p for p in chosen if p.requires_grad]
     if not chosen:
         raise ValueError(
@@ -50,8 +50,12 @@ def select(model: nn.Module, on: On, owner: str) -> list[nn.Parameter]:
     return chosen
 
 
-def _weights(module: nn.Module) -> list[nn.Parameter]:
-    if isinstance(module, _SCALES):
-        return []
-    own = module._parameters.items()  # `named_parameters` costs a small network's whole step
-    return [p for name, p in own if p is not None and p.ndim > 1 and not name.startswith("bias")]
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    found: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        own = module._parameters  # `named_parameters` costs a small network's whole step
+        if own and not isinstance(module, _SCALES):
+            for name, p in own.items():
+                if p is not None and p.ndim > 1 and not name.startswith("bias"):
+                    found[id(p)] = p
+    return list(found.values())
