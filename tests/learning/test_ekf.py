@@ -125,6 +125,7 @@ def test_single_precision_parameters_keep_a_definite_covariance():
     rule = bound(model, R=1e-3, P0=100.0)
     for _ in range(100):
         rule.step(data)
+    assert torch.equal(rule.P, rule.P.T)
     assert torch.linalg.eigvalsh(rule.P).min() > -1e-9 * rule.P.abs().max()
     assert model.layers[0].weight.dtype == torch.float32
 

@@ -74,18 +74,21 @@ def test_one_newton_step_solves_for_constants_that_enter_linearly():
 
 
 def test_a_newton_step_never_raises_the_loss_and_leaves_constants_that_do_not_count():
-    # cos(c0 x): where the loss curves down, Newton's own step would climb.
+    # cos(c0 x): where the loss curves down, Newton's own step would climb, and some are too long.
     rule = bound(
         genes=[0, 1, 0, 1, 3, 3, 4], model={"constants": 2, "nodes": 2, "kernels": ("mul", "cos")}
     )
     batch = values_of(lambda x: torch.cos(3 * x))
+    improved = 0
     for start in torch.linspace(0.1, 8, 20).tolist():
         rule.model.c.data.fill_(start)
         before = rule.loss(batch)
         after = rule.refine(batch, before)
         assert after <= before
+        improved += after < before
         assert after == rule.loss(batch)
         assert rule.model.c[1].item() == pytest.approx(start)
+    assert improved >= 19
     assert _newton(torch.tensor([1.0]), torch.tensor([[-4.0]])).item() == 0.25
     assert _newton(torch.tensor([1.0, 0.0]), torch.diag(torch.tensor([2.0, 0.0]))).tolist() == [
         0.5, 0,
@@ -108,9 +111,8 @@ def test_the_best_never_gets_worse_and_equals_drift():
 
 
 def test_a_start_that_divides_by_zero_is_left_at_once():
-    rule = bound(genes=[3, 0, 1, 1, 0, 0, 1], model={"nodes": 2})  # x / (x - x), which is used
-    rule.model.genes.copy_(torch.tensor([1, 0, 0, 3, 0, 1, 2]))
-    batch = values_of(lambda x: x)
+    rule = bound(genes=[1, 0, 0, 3, 0, 1, 2], model={"nodes": 2})  # x / (x - x)
+    batch = values_of(lambda x: x, start=0.0)  # 0 / 0 is not even infinite
     assert rule.loss(batch) == math.inf
     assert math.isfinite(rule.step(batch)["loss"])
 

@@ -27,6 +27,7 @@ def cell(model, seen):
 
 def test_it_is_the_sources_cell_place_by_place():
     model, x = network(iterations=3, neurons=3), grids(1)[0]
+    model.scale.data.fill_(2.5)
     own = torch.zeros(7, 6, 3, dtype=torch.float64)  # with a border that says nothing
     for _ in range(3):
         new = torch.zeros_like(own)
