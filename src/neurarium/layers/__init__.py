@@ -6,6 +6,18 @@ from neurarium.layers.optimize import Convex, argmin_activation
 from neurarium.layers.p_neuron import PNeuron
 from neurarium.layers.quantized_relu import QuantizedReLU
 from neurarium.layers.rbf import RBF
+from neurarium.layers.recurrent import (
+    GRUCell,
+    JordanCell,
+    LSTMCell,
+    MGUCell,
+    MUT1Cell,
+    MUT2Cell,
+    MUT3Cell,
+    Recurrent,
+    RNNCell,
+    record_states,
+)
 from neurarium.layers.spiking import LIF, SpikeTrain, spike
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
 
@@ -14,14 +26,24 @@ __all__ = [
     "RBF",
     "Convex",
     "DropConnect",
+    "GRUCell",
+    "JordanCell",
+    "LSTMCell",
+    "MGUCell",
+    "MUT1Cell",
+    "MUT2Cell",
+    "MUT3Cell",
     "PNeuron",
     "QuantizedReLU",
+    "RNNCell",
+    "Recurrent",
     "SpikeTrain",
     "WeightStandardization",
     "argmin_activation",
     "batch_norm_backward",
     "layer_norm_backward",
     "normalize",
+    "record_states",
     "spike",
     "weight_norm_backward",
 ]
