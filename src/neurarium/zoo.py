@@ -30,6 +30,9 @@ FAMILIES = {
     "data.augment": "Augmentation",
     "data.tangents": "Tangents",
     "layers": "Layers",
+    "layers.attention": "Attention",
+    "layers.masks": "Attention masks",
+    "layers.positions": "Positions",
     "networks": "Networks",
     "networks.neuron_models": "Neuron models",
     "objectives": "Objectives",
@@ -56,6 +59,7 @@ CHAPTERS = {
     "training": "03",
     "learning": "04",
     "convolution": "10",
+    "attention": "15",
     "graphs": "20",
 }
 

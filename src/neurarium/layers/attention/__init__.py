@@ -1,0 +1,41 @@
+"""Attention: one function, `attend`, and the scores, normalizers and heads it is made with.
+
+Masks are in `layers.masks`, positions in `layers.positions`.
+"""
+
+from neurarium.layers.attention.attend import Attention, attend
+from neurarium.layers.attention.attend import recording as recording
+from neurarium.layers.attention.linear import LinearAttention
+from neurarium.layers.attention.luong import LuongAttention
+from neurarium.layers.attention.multi_head import MultiHead
+from neurarium.layers.attention.normalizers import HardAttention, entmax15, sparsemax
+from neurarium.layers.attention.scores import (
+    Additive,
+    Bilinear,
+    Concat,
+    Cosine,
+    Dot,
+    LocationBased,
+    ScaledDot,
+)
+from neurarium.layers.attention.structured import ChainCRF, SegmentAttention
+
+__all__ = [
+    "Additive",
+    "Attention",
+    "Bilinear",
+    "ChainCRF",
+    "Concat",
+    "Cosine",
+    "Dot",
+    "HardAttention",
+    "LinearAttention",
+    "LocationBased",
+    "LuongAttention",
+    "MultiHead",
+    "ScaledDot",
+    "SegmentAttention",
+    "attend",
+    "entmax15",
+    "sparsemax",
+]
