@@ -29,6 +29,8 @@ class Rows:
         from neurarium.data import DataError, Resident, as_split
 
         preprocessing = run.preprocessing
+        if isinstance(self.x, Resident):  # nodes of a graph, which the run was given
+            return self.x
         if preprocessing is None:
             split = as_split((self.x, self.y) if with_target else self.x)
             assert isinstance(split, Resident)
@@ -51,10 +53,12 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     Raises:
         DataError: if there is no such source or it cannot be read.
     """
-    from neurarium.data import DataError, ImagePreprocessing, TablePreprocessing
+    from neurarium.data import DataError, GraphPreprocessing, ImagePreprocessing, TablePreprocessing
     from neurarium.data.errors import nearest
     from neurarium.data.named import NAMED
 
+    if isinstance(run.preprocessing, GraphPreprocessing):
+        return _nodes(run, source)
     path = Path(source).expanduser()
     if not path.exists():
         if source in NAMED:
@@ -66,6 +70,28 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     if isinstance(run.preprocessing, TablePreprocessing):
         return Rows(_table(run, path, reading))
     return _arrays(path, reading)
+
+
+def _nodes(run: "Run", source: str) -> Rows:
+    """All nodes of a graph, which takes the place of the one trained on.
+
+    A table of nodes has the edges, and is split, as the run's own.
+    """
+    import torch
+
+    from neurarium.data import DataError, Resident, load
+
+    recorded = dict(run.config.get("data", {}).get("source") or {})
+    data = load(**{**recorded, "source": source})
+    graph = getattr(data.transform, "graph", None)
+    if graph is None:
+        raise DataError(f"'{source}' is no graph, but this network was trained on one")
+    run.preprocessing.transform(graph)  # type: ignore[union-attr]  # checks its features
+    run.transform = data.transform
+    rows = {"input": torch.arange(graph.num_nodes)}
+    if graph.y is not None:
+        rows["target"] = run.preprocessing.target.encode(graph.y.numpy())  # type: ignore[union-attr]
+    return Rows(Resident(rows), names=[str(i) for i in range(graph.num_nodes)])
 
 
 def _named(found: Any) -> Rows:

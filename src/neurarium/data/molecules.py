@@ -126,10 +126,11 @@ def _join(atoms: list[Atom], a: int, b: int, bond: str | None) -> None:
 
 
 def _implicit(atom: Atom) -> int:
-    """Hydrogens that fill up the lowest usual valence."""
+    """Hydrogens that fill up the lowest usual valence; in an aromatic ring no higher one."""
     used = sum(1.0 if order == 1.5 else order for order in atom.bonds.values())
     used += atom.aromatic  # one bond's worth belongs to the ring's electrons
-    for valence in _VALENCES.get(atom.element, (0,)):
+    valences = _VALENCES.get(atom.element, (0,))
+    for valence in valences[:1] if atom.aromatic else valences:
         if valence >= used:
             return int(valence - used)
     return 0
