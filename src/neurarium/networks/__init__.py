@@ -21,6 +21,12 @@ from neurarium.networks.mlp import MLP
 from neurarium.networks.perceptron import Adaline, Perceptron
 from neurarium.networks.programs import DCGP
 from neurarium.networks.rbf import RBFNetwork
+from neurarium.networks.sequence import (
+    LanguageModel,
+    SequenceClassifier,
+    SequenceGenerator,
+    SequenceTagger,
+)
 from neurarium.networks.spiking import SpikingMLP
 
 __all__ = [
@@ -32,10 +38,14 @@ __all__ = [
     "EnergyNetwork",
     "EvolvingNetwork",
     "GoodnessNetwork",
+    "LanguageModel",
     "LeNet5",
     "Perceptron",
     "RBFNetwork",
     "ResNet",
+    "SequenceClassifier",
+    "SequenceGenerator",
+    "SequenceTagger",
     "SpikingMLP",
     "bump_network",
     "from_truth_table",

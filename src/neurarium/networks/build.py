@@ -19,10 +19,12 @@ from neurarium.networks import (
     perceptron,
     programs,
     rbf,
+    sequence,
 )
 
 _PARTS = (
     cellular_srn, convnets, energy, evolving, goodness, lista, mlp, perceptron, programs, rbf,
+    sequence,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

@@ -3,7 +3,9 @@
 from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
 from neurarium.objectives.minima import WithoutBadMinima
 from neurarium.objectives.neural_augmentation import augment_and_classify
+from neurarium.objectives.sequences import per_step
 from neurarium.objectives.supervised import Objective, supervised
+from neurarium.objectives.supervised import ask as ask
 
 __all__ = [
     "Objective",
@@ -11,6 +13,7 @@ __all__ = [
     "augment_and_classify",
     "contractive",
     "manifold_tangent",
+    "per_step",
     "supervised",
     "tangent_basis",
 ]

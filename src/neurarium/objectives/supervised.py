@@ -52,6 +52,12 @@ def supervised(
     return _Supervised(resolve(loss, losses, "loss"), [*map(_penalty, penalties)], target)
 
 
+def ask(model: nn.Module, batch: Batch) -> Tensor:
+    """The model's output; one with `reads`, names of further keys, is given those there are."""
+    keys = getattr(model, "reads", ())
+    return model(batch["input"], **{key: batch[key] for key in keys if key in batch})
+
+
 class _Supervised(nn.Module):
     def __init__(
         self, loss: Callable[..., Tensor], penalties: Sequence[Penalty], target: str
@@ -68,7 +74,7 @@ class _Supervised(nn.Module):
         )
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
-        prediction = model(batch["input"])
+        prediction = ask(model, batch)
         target = batch[self.target]
         if prediction.dtype in (torch.bfloat16, torch.float16):
             prediction = prediction.float()  # the loss itself is always computed in full precision

@@ -241,7 +241,8 @@ def inspect(model: nn.Module, objective: Objective, batch: Batch, device: str) -
     return Facts(device, torch.get_num_threads(), has_fast_bf16(device), tuple(layers))
 
 
-def _facts_of(module: nn.Module, value: Tensor, output: Any) -> LayerFacts:
+def _facts_of(module: nn.Module, value: Any, output: Any) -> LayerFacts:
+    value = value.data  # of packed sequences too
     if isinstance(module, nn.modules.conv._ConvNd):
         positions = output.numel() // output.shape[1]
         flops = 2 * positions * module.weight.numel()

@@ -17,7 +17,7 @@ from neurarium import (
 from neurarium.data import Data, Preprocessing, Resident, Split, Stream, as_split
 from neurarium.data.saving import load_preprocessing, save_preprocessing
 from neurarium.learning.rule import Rule, value_of
-from neurarium.objectives import Objective
+from neurarium.objectives import Objective, ask
 from neurarium.training import checkpoints
 from neurarium.training.history import History
 
@@ -77,10 +77,10 @@ class Run:
         self.model.eval()
         parts = []
         for batch in split.batches(batch_size):
-            value = batch["input"].to(device)
+            batch = {name: value.to(device) for name, value in batch.items() if name != "target"}
             if self.transform is not None:
-                value = self.transform.to(device)(value)
-            parts.append(self.model(value).float().cpu())
+                batch["input"] = self.transform.to(device)(batch["input"])
+            parts.append(ask(self.model, batch).float().cpu())
         return torch.cat(parts)
 
     def outputs(self, split: Any = "test") -> tuple[Tensor, Tensor]:

@@ -209,6 +209,12 @@ class Recurrent(nn.Module):
         half = outputs.shape[2] // 2
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1)
 
+    def cells(self) -> Iterator[Cell]:
+        """The cells, layer by layer, direction by direction; of fused layers with their weights."""
+        for layer in self.stack:
+            assert isinstance(layer, _Fused | _Loop)
+            yield from layer.cells() if isinstance(layer, _Fused) else layer.cells
+
     def flatten_parameters(self) -> None:
         """Lay torch's own weights out for cuDNN again, after they were replaced."""
         for layer in self.stack:
@@ -293,15 +299,14 @@ class _Loop(nn.Module):
 
     def __init__(self, cells: list[Cell], dropout: float, zoneout: tuple[float, float]) -> None:
         super().__init__()
-        self.cells = nn.ModuleList(cells)
+        self.cells: Any = nn.ModuleList(cells)
         self.dropout, self.zoneout = dropout, zoneout
         self.output_size = sum(cell.widths[0] for cell in cells)
 
     def forward(
         self, x: Tensor, length: Tensor | None, state: list[State] | None
     ) -> tuple[Tensor, list[State]]:
-        cells: list[Any] = list(self.cells)
-        return run(cells, x, length, state, self.dropout, self.zoneout, self.training)
+        return run([*self.cells], x, length, state, self.dropout, self.zoneout, self.training)
 
 
 class _Deeper(Cell):

@@ -1,0 +1,73 @@
+"""What is good for sequences: a loss at every real step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurarium import losses
+from neurarium._names import resolve
+from neurarium.data import Batch
+from neurarium.objectives.supervised import Objective, ask
+
+__all__ = ["per_step"]
+
+
+def per_step(loss: str | Callable[..., Tensor] = "cross_entropy") -> Objective:
+    r"""A loss at each real step, every step of the batch counting the same.
+
+    $$J(\theta) = \frac{\sum_i \sum_{t \le n_i} L(\hat y_{it}, y_{it})}{\sum_i n_i}$$
+
+    Steps beyond the batch's `length` count for nothing, nor do those whose class is -100. Of
+    classes the share that is right is told too, as `accuracy`, when nothing is being trained.
+
+    Args:
+        loss: a function of (prediction, target) or the name of one in `neurarium.losses`.
+
+    Source: Graves (2012), Supervised Sequence Labelling with Recurrent Neural Networks, section
+    2.3.
+    """
+    return _PerStep(resolve(loss, losses, "loss"))
+
+
+class _PerStep(nn.Module):
+    def __init__(self, loss: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
+        prediction, target = ask(model, batch), batch["target"]
+        if prediction.dtype in (torch.bfloat16, torch.float16):
+            prediction = prediction.float()
+        classes = not target.is_floating_point()
+        if target.shape[:2] != prediction.shape[:2]:
+            raise ValueError(
+                "per_step compares an answer with a target at each step, got shapes "
+                f"{tuple(prediction.shape)} and {tuple(target.shape)}; both begin with batch, steps"
+            )
+        if "length" in batch:
+            real = _real(batch["length"], target)
+            prediction, target = prediction[real], target[real]
+        else:
+            prediction, target = prediction.flatten(0, 1), target.flatten(0, 1)
+        if prediction.shape == (*target.shape, 1) and not classes:
+            prediction = prediction.squeeze(-1)
+        if classes and target.ndim == 1:
+            counted = target != -100
+            if not bool(counted.any()):  # the mean of nothing
+                return prediction.sum() * 0
+        value = self.loss(prediction, target) if len(target) else prediction.sum() * 0
+        if torch.is_grad_enabled() or not classes or target.ndim > 1:
+            return value
+        right = (prediction.argmax(-1) == target)[counted].float().mean()
+        return {"loss": value, "accuracy": right}
+
+    def __repr__(self) -> str:
+        loss: Any = getattr(self.loss, "func", self.loss)
+        return f"per_step({getattr(loss, '__name__', type(loss).__name__)})"
+
+
+def _real(length: Tensor, target: Tensor) -> Tensor:
+    """The steps that exist."""
+    return torch.arange(target.shape[1], device=length.device) < length.unsqueeze(1)
