@@ -1,0 +1,1 @@
+"""Text: decoding from any model that predicts the next token."""
