@@ -6,6 +6,7 @@ from neurarium.data.augment.colour import ColorJitter, Noise, PCAColor
 from neurarium.data.augment.erasing import Cutout, Erase
 from neurarium.data.augment.mixing import CutMix, Mixup
 from neurarium.data.augment.neural import NeuralAugment
+from neurarium.data.augment.random_policy import RandAugment
 from neurarium.data.augment.texture import (
     PatchShuffle,
     Stylize,
@@ -30,6 +31,7 @@ __all__ = [
     "Noise",
     "PCAColor",
     "PatchShuffle",
+    "RandAugment",
     "Rotate",
     "Scale",
     "Shear",

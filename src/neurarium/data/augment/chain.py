@@ -8,10 +8,18 @@ from typing import Any, cast
 from torch import Tensor
 
 from neurarium._names import resolve
-from neurarium.data.augment import affine, colour, erasing, mixing, texture, windows
+from neurarium.data.augment import (
+    affine,
+    colour,
+    erasing,
+    mixing,
+    random_policy,
+    texture,
+    windows,
+)
 from neurarium.data.augment.base import Transform
 
-_MODULES = (windows, affine, colour, erasing, mixing, texture)
+_MODULES = (windows, affine, colour, erasing, mixing, texture, random_policy)
 
 
 class Compose(Transform):
