@@ -91,7 +91,7 @@ def _nodes(run: "Run", source: str) -> Rows:
     rows = {"input": torch.arange(graph.num_nodes)}
     if graph.y is not None:
         rows["target"] = run.preprocessing.target.encode(graph.y.numpy())  # type: ignore[union-attr]
-    return Rows(Resident(rows), names=[str(i) for i in range(graph.num_nodes)])
+    return Rows(Resident(rows))
 
 
 def _named(found: Any) -> Rows:

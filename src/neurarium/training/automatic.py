@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from neurarium import learning, losses, networks
 from neurarium._names import resolve
-from neurarium.data import Data, Resident, load
+from neurarium.data import Data, Resident, Windows, load
 from neurarium.data.augment import compose
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
 from neurarium.learning import Backprop, Rule
-from neurarium.objectives import Objective, supervised
+from neurarium.objectives import Objective, per_step, supervised
 from neurarium.training import engine, randomness
 from neurarium.training.automatic_choices import Choice, Facts, candidates, choose, comparison
 from neurarium.training.automatic_folds import cross_validate
-from neurarium.training.callbacks import Callback, EarlyStopping
+from neurarium.training.callbacks import Callback, Checkpoint, EarlyStopping
 from neurarium.training.fit import _LOSSES, fit, usual_batch_size
 from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run
@@ -78,7 +78,7 @@ def fit_source(
         data.augment = compose(augment, data.outputs if data.classes else None)
     known = facts(data, device)
     judge = _loss(data, loss)
-    objective = supervised(judge, penalties)
+    objective = _objective(known, judge, penalties)
     if choice is None and _worth_comparing(known, said, judge, options):
         choice = compare(data, judge, said, seed=seed, device=device)
     choice = (choice or choose(known)).overridden(said)
@@ -105,7 +105,7 @@ def fit_source(
         batch_size=choice.batch_size,
         seed=seed,
         device=device,
-        callbacks=_with_early_stopping(callbacks, data, choice),
+        callbacks=_with_defaults(callbacks, data, choice, known.whole_graph),
         record={**(record or {}), "choice": asdict(choice), "choices": choice.lines()},
         **options,
     )
@@ -125,6 +125,7 @@ def facts(data: Data, device: str = "cpu") -> Facts:
         accelerated=device != "cpu",
         graph=graph,
         whole_graph=isinstance(data.train, AllRows),
+        text=isinstance(data.train, Windows),
     )
 
 
@@ -208,6 +209,7 @@ def _worth_comparing(
     if (
         known.image
         or known.graph
+        or known.text
         or known.rows is None
         or "network" in said
         or options.get("fast_dev_run")
@@ -219,16 +221,28 @@ def _worth_comparing(
 def _loss(data: Data, loss: str | Loss | None) -> Loss:
     if loss is not None:
         return resolve(loss, losses, "loss")
+    if isinstance(data.train, Windows):
+        return losses.cross_entropy
     if data.task is None:
         raise ValueError("the task of this data is unknown, so there is no usual loss; pass loss")
     return _LOSSES[data.task]
+
+
+def _objective(known: Facts, loss: Loss, penalties: Sequence[str | Loss]) -> Objective:
+    if not known.text:
+        return supervised(loss, penalties)
+    if penalties:
+        raise ValueError("penalties of language models are not supported; use --weight-decay")
+    return per_step(loss)
 
 
 def _build(network: str, data: Data, seed: int) -> nn.Module:
     with randomness.isolated():
         torch.manual_seed(seed)
         categories = facts(data).categories
-        return networks.for_data(network, data.input_shape, data.outputs, categories)
+        vocab = getattr(data.preprocessing, "vocab", None)
+        outputs = data.outputs if vocab is None else vocab
+        return networks.for_data(network, data.input_shape, outputs, categories)
 
 
 def _backprop(choice: Choice, max_grad_norm: float | None = None) -> Backprop:
@@ -271,10 +285,14 @@ def _range_tested(
     return replace(choice, lr=lr).because(lr=f"by a range test of {len(found.lrs)} steps")
 
 
-def _with_early_stopping(
-    callbacks: Sequence[Callback], data: Data, choice: Choice
+def _with_defaults(
+    callbacks: Sequence[Callback], data: Data, choice: Choice, whole_graph: bool
 ) -> list[Callback]:
-    stops = any(isinstance(callback, EarlyStopping) for callback in callbacks)
-    if data.val is None or stops:
-        return list(callbacks)
-    return [*callbacks, EarlyStopping(patience=choice.patience)]
+    chosen = list(callbacks)
+    if data.val is not None and not any(isinstance(c, EarlyStopping) for c in chosen):
+        chosen.append(EarlyStopping(patience=choice.patience))
+    if whole_graph and not any(isinstance(c, Checkpoint) for c in chosen):
+        # An epoch is one step of milliseconds; to write each that is the best so far would take
+        # most of the time, and early stopping holds its weights.
+        chosen.append(Checkpoint(monitor=None))
+    return chosen
