@@ -1,8 +1,10 @@
 """Trials: one arm with one seed each, run in processes, kept as they end."""
 
+import functools
 import hashlib
 import json
 import os
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -109,7 +111,7 @@ def spread(
             if not may_start(trial):
                 return
             started.append(trial)
-            yield joblib.delayed(_numbered)(experiment, len(started) - 1, trial)
+            yield joblib.delayed(_numbered)(experiment, len(started) - 1, trial, os.getpid())
 
     ended = set[int]()
     try:
@@ -126,15 +128,29 @@ def spread(
             yield from spread(experiment, rest, workers=workers, may_start=may_start)
 
 
-def _numbered(experiment: Experiment, number: int, trial: Trial) -> tuple[int, Outcome]:
+def _numbered(experiment: Experiment, number: int, trial: Trial, study: int) -> tuple[int, Outcome]:
+    if os.getppid() == study:
+        _leave_with(study)
     (outcome,) = run_trials(experiment, [trial])
     return number, outcome
 
 
-def _process_died() -> type[BaseException]:
-    from joblib.externals.loky.process_executor import BrokenProcessPool
+@functools.cache
+def _leave_with(parent: int) -> None:
+    """End this process soon after its parent is gone; one that was killed cannot tell it to."""
 
-    return BrokenProcessPool
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _process_died() -> type[BaseException]:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    return TerminatedWorkerError
 
 
 def _alone(experiment: Experiment, trial: Trial) -> Outcome:
@@ -142,7 +158,7 @@ def _alone(experiment: Experiment, trial: Trial) -> Outcome:
 
     with ProcessPoolExecutor(max_workers=1) as executor:
         try:
-            return executor.submit(_numbered, experiment, 0, trial).result()[1]
+            return executor.submit(_numbered, experiment, 0, trial, os.getpid()).result()[1]
         except _process_died():
             return Outcome(error="its process died; it may have needed more memory than there is")
 
