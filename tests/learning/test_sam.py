@@ -5,7 +5,7 @@ import torch
 from tests.training.conftest import make_data, make_network
 from torch import nn
 
-from neurarium.learning import SAM, Backprop, NonFiniteError, Rule
+from neurarium.learning import SAM, Backprop, FeedbackAlignment, NonFiniteError, Rule
 from neurarium.objectives import supervised
 from neurarium.training import EMA, fit, lr_find
 from neurarium.training.distributed import SimulatedWorkers
@@ -146,3 +146,21 @@ def test_without_a_radius_the_estimate_points_along_the_gradient():
 def test_workers_refuse_it_with_accumulated_gradients_too():
     with pytest.raises(ValueError, match="gradient_accumulation_steps is 1"):
         SimulatedWorkers(2, rule=SAM("sgd", lr=0.1, gradient_accumulation_steps=2))
+
+
+@pytest.mark.parametrize("rule", [SAM, FeedbackAlignment])
+def test_a_loss_scaled_for_half_precision_gives_the_same_step(rule):
+    def stepped(scaler):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+        batch = {"input": torch.randn(12, 4), "target": torch.randn(12, 2)}
+        trained = rule("sgd", lr=0.1)
+        trained.scaler = scaler
+        trained.bind(model, supervised("mse"))
+        for _ in range(3):
+            trained.step(batch)
+        return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    torch.testing.assert_close(stepped(scaler), stepped(None))
+    assert scaler.state_dict()["_growth_tracker"] == 3  # it was asked at every step

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from neurarium.data import Batch
 from neurarium.learning import feedback
-from neurarium.learning.pseudo_gradient import PseudoGradient
+from neurarium.learning.pseudo_gradient import Backpropagating
 from neurarium.objectives import Objective
 
 __all__ = ["FeedbackAlignment"]
@@ -22,7 +22,7 @@ _NOISE_ROWS = 32
 _RATES = {"mirror": 0.02, "kp": 1e-3}
 
 
-class FeedbackAlignment(PseudoGradient):
+class FeedbackAlignment(Backpropagating):
     r"""Send errors back through other matrices than the transposed weights; it learns all the same.
 
     $$\delta_l = \bigl(B_{l+1}\, \delta_{l+1}\bigr) \odot \varphi'(z_l), \qquad
@@ -194,14 +194,6 @@ class FeedbackAlignment(PseudoGradient):
         return found
 
     # State
-
-    @property
-    def scaler(self) -> torch.amp.GradScaler | None:
-        return self.descent.scaler
-
-    @scaler.setter
-    def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
-        self.descent.scaler = scaler
 
     def own_state(self) -> dict[str, Any]:
         """The matrices."""

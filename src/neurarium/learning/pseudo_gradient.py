@@ -14,7 +14,7 @@ from neurarium.learning.backprop import Backprop
 from neurarium.learning.rule import NonFiniteError, Notify, ignore, value_of
 from neurarium.objectives import Objective
 
-__all__ = ["PseudoGradient"]
+__all__ = ["Backpropagating", "PseudoGradient"]
 
 
 class PseudoGradient(ABC):
@@ -181,3 +181,15 @@ def cosines(
         lengths = float(a.norm()) * float(b.norm())  # no epsilon, however small the slopes
         result[name] = float(a @ b) / lengths if lengths else 0.0
     return result
+
+
+class Backpropagating(PseudoGradient):
+    """A pseudo-gradient that is backpropagated by the inner rule, so fp16 scales its loss."""
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        return self.descent.scaler
+
+    @scaler.setter
+    def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
+        self.descent.scaler = scaler

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from neurarium.data import Batch
-from neurarium.learning.pseudo_gradient import PseudoGradient
+from neurarium.learning.pseudo_gradient import Backpropagating
 from neurarium.objectives import Objective
 
 __all__ = ["SAM"]
 
 
-class SAM(PseudoGradient):
+class SAM(Backpropagating):
     r"""Step from where you are by the gradient of the steepest point at distance `rho`.
 
     $$\theta \leftarrow \theta - \eta_t\, P_t\,
@@ -78,14 +78,6 @@ class SAM(PseudoGradient):
         torch._foreach_add_(moving, torch._foreach_mul(gradients, scale))
         for parameter in moving:
             parameter.grad = None
-
-    @property
-    def scaler(self) -> torch.amp.GradScaler | None:
-        return self.descent.scaler
-
-    @scaler.setter
-    def scaler(self, scaler: torch.amp.GradScaler | None) -> None:
-        self.descent.scaler = scaler
 
     def __repr__(self) -> str:
         return f"SAM({self.descent!r}, rho={self.rho})"
