@@ -46,6 +46,7 @@ class Setting:
 
 
 _MOMENTUM = {"optimizer": "sgd:momentum=0.9", "lr": 0.05}
+_REFERENCE = {"optimizer": "sgd:momentum=0.9", "lr": 0.1, "schedule": "one_cycle"}
 
 
 def _feedback(mode: str) -> Setting:
@@ -54,10 +55,10 @@ def _feedback(mode: str) -> Setting:
 
 
 SETTINGS = {
-    "Backprop": Setting("Backprop", _MOMENTUM, least=0.975),
-    _FROZEN: Setting("Backprop", _MOMENTUM, frozen=True),
-    "SAM": Setting("SAM", _MOMENTUM, least=0.975),
-    "Analytic": Setting("Analytic", _MOMENTUM, least=0.975),
+    "Backprop": Setting("Backprop", _REFERENCE, epochs=60, least=0.975),
+    _FROZEN: Setting("Backprop", _REFERENCE, epochs=60, frozen=True),
+    "SAM": Setting("SAM", _REFERENCE, epochs=60, least=0.975),
+    "Analytic": Setting("Analytic", _REFERENCE, epochs=60, least=0.975),
     **{
         f"FeedbackAlignment {mode}": _feedback(mode)
         for mode in ("fa", "dfa", "sign", "usf", "mirror", "kp")
@@ -109,7 +110,9 @@ SETTINGS = {
         "FTPROP", {"lr": 1e-3}, epochs=60, network="MLP of signs, normalized", least=_CREDIT
     ),
     "BidirectionalBackprop": Setting("BidirectionalBackprop", {"lr": 3e-3}),
-    "OmnipresentSupervision": Setting("OmnipresentSupervision", _MOMENTUM, least=_CREDIT),
+    "OmnipresentSupervision": Setting(
+        "OmnipresentSupervision", _MOMENTUM, epochs=60, least=_CREDIT
+    ),
     "PerceptronRule": Setting("PerceptronRule", network="Perceptron"),
     "DeltaRule": Setting("DeltaRule", network="Adaline"),
     "PANNRule": Setting("PANNRule", {"lr": 0.3}, epochs=10, batch_size=50, network="PNeuron"),
