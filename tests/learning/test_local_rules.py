@@ -398,6 +398,17 @@ def test_each_layer_descends_its_own_loss_and_no_gradient_crosses():
     assert not torch.equal(again["layers.1.weight"], found["layers.1.weight"])
 
 
+def test_a_layers_loss_remembers_nothing_of_the_layers_below():
+    # Its graph ends at its own layer, for either label: that is what spares the way back.
+    model, batch = goodness()
+    rule = bound(ForwardForward(), model, supervised("cross_entropy"))
+    below, own = model.layers[0].weight, model.layers[1].weight
+    _, loss = rule.losses(batch["input"], batch["target"])
+    found = torch.autograd.grad(loss, [below, own], allow_unused=True)
+    assert found[0] is None
+    assert found[1] is not None
+
+
 def test_penalties_hold_and_the_objective_is_reported():
     model, batch = goodness()
     plain = bound(ForwardForward(), model, supervised("cross_entropy"))
