@@ -29,13 +29,17 @@ FAMILIES = {
     "data.scale": "Scaling",
     "data.augment": "Augmentation",
     "data.tangents": "Tangents",
+    "data.synthetic": "Synthetic tasks",
     "layers": "Layers",
     "layers.attention": "Attention",
+    "layers.feedforward": "Feed-forward layers",
+    "layers.transformer": "Transformer blocks",
     "layers.masks": "Attention masks",
     "layers.positions": "Positions",
     "networks": "Networks",
     "networks.neuron_models": "Neuron models",
     "objectives": "Objectives",
+    "text.decode": "Decoding",
     "optim.schedules": "Schedules",
     "optim": "Optimizers",
     "learning": "Learning rules",
@@ -59,6 +63,7 @@ CHAPTERS = {
     "training": "03",
     "learning": "04",
     "convolution": "10",
+    "recurrent": "14",
     "attention": "15",
     "graphs": "20",
 }
@@ -85,6 +90,8 @@ NOT_TECHNIQUES = (
     "networks.config",  # network -> configuration
     "networks.resolve",
     "networks.neuron_models.Trace",  # what a simulation returns
+    "text.decode.Hypothesis",  # what `beam` returns
+    "text.decode.step_of",  # a model -> its step
     "objectives.Objective",  # protocol
     "optim.get",  # "adamw" -> the class
     "optim.param_groups",  # which parameters decay

@@ -6,6 +6,7 @@ from neurarium.data.contagion import simulate_contagion, transition_probabilitie
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
 from neurarium.data.from_graph import GraphPreprocessing, edge_data, graph_data, node_data
+from neurarium.data.from_text import TextPreprocessing, Windows, text_data
 from neurarium.data.graph import Graph, as_graph
 from neurarium.data.images import ImagePreprocessing
 from neurarium.data.loading import load
@@ -13,6 +14,7 @@ from neurarium.data.molecules import molecule
 from neurarium.data.preprocessing import preprocessing_from_json
 from neurarium.data.readers import read_table
 from neurarium.data.scale import MinMax, Standardize, Whiten
+from neurarium.data.sequences import streams, windows
 from neurarium.data.splits import Batch, Resident, Split, Stream, as_batch, as_split
 from neurarium.data.tables import TablePreprocessing
 from neurarium.data.tangents import tangents
@@ -33,7 +35,9 @@ __all__ = [
     "Stream",
     "TablePreprocessing",
     "Task",
+    "TextPreprocessing",
     "Whiten",
+    "Windows",
     "as_batch",
     "as_graph",
     "as_split",
@@ -45,7 +49,10 @@ __all__ = [
     "preprocessing_from_json",
     "read_table",
     "simulate_contagion",
+    "streams",
     "stylize",
     "tangents",
+    "text_data",
     "transition_probabilities",
+    "windows",
 ]

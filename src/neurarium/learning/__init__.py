@@ -6,6 +6,7 @@ from neurarium.learning.alternating_minimization import AltMin
 from neurarium.learning.analytic import Analytic
 from neurarium.learning.backprop import Backprop
 from neurarium.learning.backprop_by_hand import backprop_by_hand
+from neurarium.learning.backpropagation_through_time import BackpropThroughTime, bptt_gradients
 from neurarium.learning.bidirectional_backprop import BidirectionalBackprop
 from neurarium.learning.competing_units import CompetingUnits
 from neurarium.learning.delta_rule import DeltaRule
@@ -56,6 +57,7 @@ __all__ = [
     "AltMin",
     "Analytic",
     "Backprop",
+    "BackpropThroughTime",
     "BidirectionalBackprop",
     "CompetingUnits",
     "DeltaRule",
@@ -77,6 +79,7 @@ __all__ = [
     "SyntheticGradients",
     "TargetPropagation",
     "backprop_by_hand",
+    "bptt_gradients",
     "difference_target_propagation",
     "discriminant_information",
     "discriminant_scores",

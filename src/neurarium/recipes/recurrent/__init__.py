@@ -1,0 +1,1 @@
+"""Family 14: recurrent networks."""
