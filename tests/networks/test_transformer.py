@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from neurarium.layers import masks
 from neurarium.layers.attention import recording
 from neurarium.layers.feedforward import FeedForward, MoE, SwiGLU
+from neurarium.layers.transformer import Block, Decoder, Encoder
 from neurarium.networks.gpt import GPT
-from neurarium.networks.transformer import Block, Decoder, Encoder, Transformer
+from neurarium.networks.transformer import Transformer
 
 
 @pytest.fixture(autouse=True)

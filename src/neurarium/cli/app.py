@@ -17,6 +17,7 @@ from neurarium.cli.diagnose import diagnose
 from neurarium.cli.doctor import doctor
 from neurarium.cli.evaluate import evaluate
 from neurarium.cli.fit import fit
+from neurarium.cli.generate import generate
 from neurarium.cli.predict import predict
 from neurarium.cli.report import report
 from neurarium.cli.reproduce import reproduce
@@ -54,7 +55,8 @@ def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 for verb in (
-    fit, predict, evaluate, resume, report, diagnose, compare, zoo, show, reproduce, doctor,
+    fit, predict, evaluate, generate, resume, report, diagnose, compare, zoo, show, reproduce,
+    doctor,
 ):  # fmt: skip
     app.command()(_carrying(verb))
 

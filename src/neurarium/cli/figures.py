@@ -55,13 +55,17 @@ class Figures:
 
 def figures_of_split(run: "Run", split: str) -> Figures:
     """The figures of one of the run's own splits."""
+    from neurarium.data import Resident
     from neurarium.report.facts import Facts
 
     if run.data is not None and getattr(run.data, split, None) is None:
         run.data.split(split)  # says which there are
     facts = Facts(run, [split])
     if facts.main is None:
-        return Figures(split, 0, {}, {})
+        rows = run.data.split(split) if run.data is not None and run.objective is not None else None
+        if not isinstance(rows, Resident):
+            return Figures(split, 0, {}, {})
+        return Figures(split, len(rows), run.evaluate(split), {})
     answer, known = facts.baseline or ("", {})
     main = facts.main
     return Figures(split, len(main), main.scores, main.intervals, known, answer)

@@ -1,6 +1,7 @@
 """A text file becomes `Data` for a language model: windows of tokens, each with the next ones."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from neurarium.data.tokens import (
     has_byte_pairs,
     tokenizer_from_json,
 )
+from neurarium.data.values import is_number
 
 __all__ = ["TextPreprocessing", "Windows", "from_text", "text_data"]
 
@@ -86,6 +88,10 @@ class TextPreprocessing:
     def encode(self, text: str) -> Tensor:
         """The numbers of a text, in the smallest type that holds them."""
         return _tokens(self.tokenizer.encode(text), self.vocab)
+
+    def start(self, prompt: str) -> Tensor:
+        """A prompt as a batch of one; an empty one becomes a line's end."""
+        return self.encode(prompt or "\n").long()[None]
 
     def transform(self, source: Any, with_target: bool = False) -> dict[str, Any]:
         """The rows of another text, or of a file that holds one."""
@@ -179,11 +185,35 @@ def text_data(
     return Data(**splits, preprocessing=prepared, name=name, notes=notes)
 
 
-def from_text(path: Path, *, encoding: str, split: dict[str, Any]) -> Data:
-    """The language-model data of a text file."""
+@dataclass(frozen=True)
+class Text:
+    """What a text file holds."""
+
+    content: str
+
+
+def find_text(path: Path, encoding: str) -> Text | None:
+    """The text of a file that is one; None for tables, also those called .txt."""
+    if path.suffix.lower() not in TEXTS or not path.is_file():
+        return None
     text = read_text(path, encoding)
+    return None if _is_table(text) else Text(text)
+
+
+def _is_table(text: str) -> bool:
+    """Whether the first lines have as many cells each, or hold numbers alone."""
+    lines = [line for line in text[:20_000].splitlines()[:50] if line.strip()]
+    if len(lines) > 1 and any(
+        len({line.count(mark) for line in lines}) == 1 and mark in lines[0] for mark in "\t,;|"
+    ):
+        return True
+    return bool(lines) and all(is_number(word) for line in lines for word in line.split())
+
+
+def from_text(text: Text, split: dict[str, Any], name: str) -> Data:
+    """The language-model data of a text: its end is kept for validation and test."""
     sizes = {key: split[key] for key in ("test_size", "val_size")}
-    return text_data(text, name=path.name.split(".")[0], **sizes)
+    return text_data(text.content, name=name, **sizes)
 
 
 def _parts(text: str, test_size: float, val_size: float) -> dict[str, str]:

@@ -9,6 +9,7 @@ from neurarium.data.errors import DataError, nearest
 from neurarium.data.from_arrays import ImageSize, from_arrays, from_pictures
 from neurarium.data.from_graph import from_node_table, from_planetoid
 from neurarium.data.from_table import Columns, from_table
+from neurarium.data.from_text import Text, find_text, from_text
 from neurarium.data.graph_tables import read_edges
 from neurarium.data.idx import find_idx, read_idx_folder
 from neurarium.data.named import NAMED
@@ -41,9 +42,9 @@ def load(
     What was inferred is told in the result's `notes`; `load(**data.source)` loads it again.
 
     Args:
-        source: a name ("digits"), a file (CSV, TSV, Parquet, .npz), a folder or archive of pictures
-            with one folder per class (also below train, val and test), a folder of idx files, a
-            folder of Planetoid files, or a DataFrame.
+        source: a name ("digits"), a file (CSV, TSV, Parquet, .npz; a text is a language model), a
+            folder or archive of pictures with one folder per class (also below train, val and
+            test), a folder of idx files, a folder of Planetoid files, or a DataFrame.
         target: of a table: the column to predict, by name or position; several as a list or "a,b".
         task: "binary", "multiclass", "multilabel" or "regression" instead of the inferred one.
         types: kinds of columns where the inferred ones are wrong, "zip=category,id=drop".
@@ -84,13 +85,15 @@ def load(
         data.source = {"source": source, **options}
         return data
     path = _existing(source)
-    found, notes = _read(path, header, encoding, delimiter)
+    tabular = target is not None or header != "auto" or delimiter is not None
+    text = None if tabular else find_text(path, encoding)
+    found, notes = (text, []) if text else _read(path, header, encoding, delimiter)
     data = _load(path.name.split(".")[0], found, notes, options)
     data.source = {"source": str(path.resolve()), **options}
     return data
 
 
-def _load(name: str, found: Table | Arrays | Path, notes: list[str], options: Any) -> Data:
+def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], options: Any) -> Data:
     split = {key: options[key] for key in ("test_size", "val_size", "seed")}
     task = options["task"]
     if "edges" in options:
@@ -102,6 +105,8 @@ def _load(name: str, found: Table | Arrays | Path, notes: list[str], options: An
         data = from_table(found, options["target"], split=split, name=name, **columns)
     elif isinstance(found, Arrays):
         data = from_arrays(found, task=task, split=split, name=name)
+    elif isinstance(found, Text):
+        data = from_text(found, split, name)
     elif find_planetoid(found):
         data = from_planetoid(found)
     else:

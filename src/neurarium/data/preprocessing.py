@@ -6,6 +6,7 @@ from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Preprocessing
 from neurarium.data.errors import DataError
 from neurarium.data.from_graph import GraphPreprocessing
+from neurarium.data.from_text import TextPreprocessing
 from neurarium.data.images import ImagePreprocessing
 from neurarium.data.tables import TablePreprocessing
 
@@ -17,6 +18,7 @@ def preprocessing_from_json(values: dict[str, Any]) -> Preprocessing:
         "array": ArrayPreprocessing,
         "image": ImagePreprocessing,
         "graph": GraphPreprocessing,
+        "text": TextPreprocessing,
     }
     if values.get("kind") not in kinds:
         raise DataError(

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from neurarium.data.errors import DataError
 
@@ -11,6 +11,7 @@ __all__ = ["BytePairs", "Characters", "Tokenizer", "tokenizer_from_json"]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Text to numbers and back."""
 

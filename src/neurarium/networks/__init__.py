@@ -15,6 +15,7 @@ from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
 from neurarium.networks.goodness import GoodnessNetwork
+from neurarium.networks.gpt import GPT
 from neurarium.networks.lista import LISTA, ista, unroll
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
@@ -28,9 +29,11 @@ from neurarium.networks.sequence import (
     SequenceTagger,
 )
 from neurarium.networks.spiking import SpikingMLP
+from neurarium.networks.transformer import Transformer
 
 __all__ = [
     "DCGP",
+    "GPT",
     "LISTA",
     "MLP",
     "Adaline",
@@ -47,6 +50,7 @@ __all__ = [
     "SequenceGenerator",
     "SequenceTagger",
     "SpikingMLP",
+    "Transformer",
     "bump_network",
     "from_truth_table",
     "gate",

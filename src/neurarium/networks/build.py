@@ -14,17 +14,19 @@ from neurarium.networks import (
     energy,
     evolving,
     goodness,
+    gpt,
     lista,
     mlp,
     perceptron,
     programs,
     rbf,
     sequence,
+    transformer,
 )
 
 _PARTS = (
-    cellular_srn, convnets, energy, evolving, goodness, lista, mlp, perceptron, programs, rbf,
-    sequence,
+    cellular_srn, convnets, energy, evolving, goodness, gpt, lista, mlp, perceptron, programs, rbf,
+    sequence, transformer,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

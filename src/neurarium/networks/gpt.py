@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neurarium.layers.transformer import Decoder, added_positions
 from neurarium.networks._config import remember
-from neurarium.networks.transformer import Decoder, _added
 
 __all__ = ["GPT"]
 
@@ -64,7 +64,7 @@ class GPT(nn.Module):
         super().__init__()
         remember(self, **{k: v for k, v in locals().items() if k not in ("self", "__class__")})
         self.embedding = nn.Embedding(vocab, dim)
-        self.places = _added(positions, context, dim)
+        self.places = added_positions(positions, context, dim)
         self.drop = nn.Dropout(dropout)
         self.decoder = Decoder(
             dim, heads, layers, window=window, hidden=hidden, dropout=dropout, norm=norm,
@@ -99,7 +99,7 @@ class GPT(nn.Module):
         return self.head(self.decoder(self._embed(tokens, 0)))
 
     def _embed(self, tokens: Tensor, offset: int) -> Tensor:
-        h = self.embedding(tokens)
+        h = self.embedding(tokens.long())
         return self.drop(h if self.places is None else self.places(h, offset))
 
     def step(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "keep_likely",
     "length_penalty",
     "sample",
+    "step_of",
 ]
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -112,6 +113,18 @@ def keep_likely(
         beyond = (before >= top_p).scatter(-1, order, before >= top_p)
         logits = logits.masked_fill(beyond, -math.inf)
     return logits
+
+
+def step_of(model: nn.Module) -> Step:
+    """What continues a text with this model: its `step`, or a recurrent network's `unroll`."""
+    if hasattr(model, "step"):
+        return model.step
+    if hasattr(model, "unroll"):
+        return lambda tokens, state: model.unroll(tokens, state=state)
+    raise ValueError(
+        f"{type(model).__name__} cannot write a text: it has no step(tokens, state); train GPT or "
+        "LanguageModel"
+    )
 
 
 def _check_kept(top_k: int | None, top_p: float | None) -> None:

@@ -24,6 +24,7 @@ class Facts:
         categories: cardinalities of a table's categorical columns.
         accelerated: whether a GPU computes.
         graph: whether rows are nodes or graphs; `whole_graph`, whether each pass is one step.
+        text: whether rows are windows of a text, in tokens.
     """
 
     rows: int | None
@@ -33,6 +34,7 @@ class Facts:
     accelerated: bool = False
     graph: bool = False
     whole_graph: bool = False
+    text: bool = False
 
     @property
     def about(self) -> int:
@@ -48,7 +50,7 @@ class Facts:
     def small(self) -> bool:
         """Whether there are too few rows to put some aside."""
         most = _SMALL_IMAGES if self.image else _SMALL_TABLE
-        return not self.graph and self.about + self.validation_rows < most
+        return not self.graph and not self.text and self.about + self.validation_rows < most
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def choose(facts: Facts) -> Choice:
     """Network, batch size, length and regularization for data of this kind and size."""
     if facts.graph:
         return _for_graph(facts)
+    if facts.text:
+        return _for_text(facts)
     network = _convolutional(facts) if facts.image else _NARROW if facts.small else _WIDE
     kind = "images" if facts.image else "a table"
     return _with_length(Choice(network, 0, 0), facts).because(
@@ -145,6 +149,22 @@ def _for_graph(facts: Facts) -> Choice:
     why = dict.fromkeys(("lr", "weight_decay"), "as its authors had it")
     choice = Choice("GCN", 500, facts.about, 0.01, 5e-4, "adam", "constant", 50)
     return choice.because(network="usual for nodes of a graph", epochs="as many steps", **why)
+
+
+def _for_text(facts: Facts) -> Choice:
+    """A small GPT, nanoGPT's for a CPU, for as many steps as a user would wait."""
+    tokens = facts.about * facts.input_shape[-1]
+    # 4 epochs of the 1.0 M characters of Tiny Shakespeare; a book of any length takes as long.
+    epochs = max(1, min(30, round(4e6 / tokens)))
+    if facts.accelerated:
+        epochs = 2 * epochs
+    choice = Choice("GPT", epochs, 32, 3e-3, 0.1, "adamw", "one_cycle", max(2, epochs))
+    why = f"{tokens:,} tokens"
+    if tokens < 300_000:  # which a network without it would learn by heart
+        choice = replace(choice, network="GPT:dropout=0.2")
+    return choice.because(
+        network="usual for text", epochs=why, batch_size="for text", lr="usual for its size"
+    )
 
 
 @dataclass(frozen=True)
