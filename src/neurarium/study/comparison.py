@@ -325,7 +325,7 @@ def study(
     count = min(workers or _cores(), max(len(left), 1))
     clock = _Clock(arms, count, allowed, begun)
     if isinstance(experiment, Configured):
-        clock.rehearse(experiment, left, numbers, metric or "")
+        clock.rehearse(experiment, left, found.metric)
     _run(found, experiment, store, left, clock, count, on_progress)
     if metric is None:
         first = [next(iter(o.scores), "figure") for o in found.outcomes.values() if not o.error]
@@ -414,13 +414,11 @@ class _Clock:
         spent = time.monotonic() - self.begun
         return self.budget is None or spent + self.of(trial.arm.name) <= self.budget
 
-    def rehearse(
-        self, experiment: Configured, left: Sequence[Trial], seeds: Sequence[int], metric: str
-    ) -> None:
+    def rehearse(self, experiment: Configured, left: Sequence[Trial], metric: str) -> None:
         """Try every arm for a moment, then see whether the budget has room for one seed of all."""
         arms = {trial.arm.name: trial.arm for trial in left}
         for name, arm in arms.items():
-            self.guessed[name] = experiment.rehearse(arm)
+            self.guessed[name] = experiment.rehearse(arm, metric)
         if self.budget is None or not arms:
             return
         spent = time.monotonic() - self.begun

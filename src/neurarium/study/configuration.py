@@ -186,28 +186,28 @@ class Configured:
 
     # Before the first trial
 
-    def rehearse(self, arm: Arm) -> float:
+    def rehearse(self, arm: Arm, metric: str) -> float:
         """Train for a moment, so that nothing impossible is begun; about how long a trial takes.
 
         Raises:
-            ValueError: if the base cannot take a value of this arm.
+            ValueError: if the base cannot take a value of this arm, or nothing measures the metric.
         """
         clock = _Clock()
+        start = time.monotonic()
         try:
             data = self.rows(arm.settings, 0)
-            start = time.monotonic()
             run = self.train(data, arm.settings, 0, fast_dev_run=_Clock.STEPS, callbacks=[clock])
-            around = time.monotonic() - start
+            _names.resolve(metric, dict.fromkeys(run.evaluate("val")), "metric")
+        except FloatingPointError:  # a rate that is too high fails in its trials, and is shown
+            return 0.0
         except (ValueError, TypeError, LookupError) as error:
             line = " ".join(str(error).split())
             raise ValueError(f"{arm.name} cannot be trained here: {line}") from error
-        choice = self.choice.overridden(
-            {name: arm.settings[name] for name in ("epochs", "batch_size") if name in arm.settings}
-        )
-        steps = data.train.steps(choice.batch_size) or clock.STEPS
-        total = min(steps * choice.epochs, arm.settings.get("max_steps") or steps * choice.epochs)
-        del run
-        return around + 1.2 * clock.per_step * total
+        around = time.monotonic() - start
+        settings = {n: arm.settings[n] for n in ("epochs", "batch_size") if arm.settings.get(n)}
+        choice = self.choice.overridden(settings)
+        steps = (data.train.steps(choice.batch_size) or clock.STEPS) * choice.epochs
+        return around + 1.2 * clock.per_step * min(steps, arm.settings.get("max_steps") or steps)
 
 
 class _Clock(Callback):
