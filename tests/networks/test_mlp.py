@@ -191,7 +191,9 @@ def test_a_network_comes_back_from_its_configuration_through_json(spec, shape, c
 
 
 def test_only_our_networks_are_built_from_a_file():
-    with pytest.raises(ValueError, match=r"unknown network 'os.system'.*LeNet5, .*MLP, .*Perceptron"):
+    with pytest.raises(
+        ValueError, match=r"unknown network 'os.system'.*LeNet5, .*MLP, .*Perceptron"
+    ):
         networks.build({"class": "os.system", "arguments": {"command": "true"}})
     with pytest.raises(ValueError, match="Linear is not one of the networks"):
         networks.config(nn.Linear(1, 1))
