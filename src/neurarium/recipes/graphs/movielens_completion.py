@@ -33,7 +33,8 @@ def movielens_completion(
     The graphs join each user to the ten nearest by age, gender and occupation, each film to those
     by genres and year. Damped means of users and films are taken off first, and the rest begins at
     a factorization of rank 10. The published figure is that of the authors' own split; the damped
-    means alone have about 0.944.
+    means alone have about 0.944. What the figure owes to the network is little: the epoch of least
+    validation loss is near the beginning, and the factorization alone has the same 0.928.
     """
     folder = Path(os.environ["NEURARIUM_DATA"]) / "ml-100k"
     rows, who, what = (tables(folder / f"ml-100k.{part}") for part in ("inter", "user", "item"))
