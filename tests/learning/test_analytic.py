@@ -163,6 +163,8 @@ CE = supervised("cross_entropy")
         (LeNet5(), CE, "is a Conv2d"),
         (MLP([5, 4, 3], dropout=0.5), CE, "followed by ReLU, Dropout"),
         (MLP([5, 4, 3], dropout=0.5).eval(), CE, "draws nothing at random"),
+        (MLP([5, 4, 3], activation="rrelu"), CE, "draws its slopes at random"),
+        (MLP([5, 4, 3], activation="rrelu").eval(), CE, "draws nothing at random"),
         (MLP([5, 4, 3], norm="batch"), CE, "parameters of its own"),
         (Scaled(), CE, "has other or shared parameters"),
         (frozen(), CE, r"layers\.0\.weight is frozen"),

@@ -165,7 +165,7 @@ def _check_parameters(model: nn.Module, layers: list[Dense]) -> None:
                 f"{type(layer.linear).__name__}; take Backprop"
             )
     for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and module.p:
+        if (isinstance(module, nn.Dropout) and module.p) or isinstance(module, nn.RReLU):
             raise ValueError(f"Analytic draws nothing at random, and '{name}' does; take Backprop")
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
     if frozen:

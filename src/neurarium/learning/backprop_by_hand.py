@@ -133,6 +133,8 @@ def _dense(stage: Stage, rule: str) -> Dense:
     except ValueError:
         found = f"followed by {activation}, whose derivative is not known"
         raise _unknown(stage, rule, found) from None
+    if isinstance(activation, nn.RReLU) and activation.training:
+        raise _unknown(stage, rule, "followed by RReLU, which draws its slopes at random")
     function, _ = activations.modules.unwrap(activation)
     return Dense(stage.name, stage.layer, function, activation, derivative)
 
