@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 import torch
 from tests.graphs.conftest import random_graph
-from torch.autograd import gradcheck
 
-from neurarium.data import Graph, edge_data, simulate_contagion, transition_probabilities
+from neurarium.data import Graph, edge_data
 from neurarium.explain.graph_mask import graph_mask
 from neurarium.graphs import (
     ARGA,
     GAE,
     GCN,
     VGAE,
-    ContagionGNN,
     GaussianMixtureConv,
     GraphConv,
     GraphSAGE,
@@ -24,26 +22,19 @@ from neurarium.graphs import (
     MultiGraphCompletion,
     NeighborLoader,
     OntologyAttention,
-    PoincareEmbedding,
     Reconstruction,
-    RiemannianSGD,
-    TransitionLoss,
     VisitPredictor,
     cotangent_laplacian,
     degree_coordinates,
     dirichlet_energy,
     element_curvatures,
     nearest_neighbours,
-    poincare_distance,
     propagation,
-    random_walks,
-    rare_state_weights,
     sample_subgraph,
     surface_curvatures,
     text_graph,
 )
 from neurarium.graphs.autoencode import kl_to_standard
-from neurarium.graphs.embed import lorentz_distance, to_ball, to_hyperboloid
 from neurarium.graphs.ontology import ancestors
 
 # Coordinates and meshes
@@ -271,184 +262,6 @@ def test_opponent_and_encoder_get_each_their_own_gradient():
     (-told).backward()
     for a, p in zip(own, objective.discriminator.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad)
-
-
-# Embeddings
-
-
-def ball(*shape):
-    x = torch.randn(*shape, dtype=torch.float64)
-    return x / (x.norm(dim=-1, keepdim=True) + 0.5)
-
-
-def test_poincare_distance_by_hand_and_as_a_metric():
-    # From the middle: 2 artanh r.
-    u = torch.tensor([0.5, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(
-        poincare_distance(u, 0 * u), torch.tensor(2 * math.atanh(0.5)).double()
-    )
-    torch.manual_seed(0)
-    a, b, c = ball(3, 200, 3)
-    ab, bc, ac = (poincare_distance(*p) for p in ((a, b), (b, c), (a, c)))
-    torch.testing.assert_close(ab, poincare_distance(b, a))
-    assert (ac <= ab + bc + 1e-12).all()
-    assert poincare_distance(a, a).max() < 1e-10
-
-
-def test_poincare_gradient_is_right_and_finite_where_points_coincide():
-    torch.manual_seed(0)
-    a, b = (p.requires_grad_() for p in ball(2, 4, 3))
-    assert gradcheck(poincare_distance, (a, b))
-    same = ball(4, 3).requires_grad_()
-    (slope,) = torch.autograd.grad(poincare_distance(same, same.detach().clone()).sum(), same)
-    assert torch.isfinite(slope).all()
-
-
-def test_ball_and_hyperboloid_are_isometric():
-    torch.manual_seed(0)
-    a, b = ball(2, 50, 3)
-    torch.testing.assert_close(to_ball(to_hyperboloid(a)), a)
-    torch.testing.assert_close(
-        lorentz_distance(to_hyperboloid(a), to_hyperboloid(b)), poincare_distance(a, b)
-    )
-
-
-def test_the_exact_step_goes_as_far_as_its_velocity_says():
-    torch.manual_seed(0)
-    point = torch.nn.Parameter(ball(5, 2) * 0.7)
-    before = point.detach().clone()
-    point.grad = torch.randn_like(point)
-    inside = 1 - before.square().sum(1)
-    # |velocity| in the metric 2 / (1 - |x|^2), of the Riemannian gradient times the rate.
-    length = 0.01 * inside / 2 * point.grad.norm(dim=1)
-    RiemannianSGD([point], lr=0.01, exact=True).step()
-    torch.testing.assert_close(poincare_distance(before, point.detach()), length)
-
-
-def test_riemannian_steps_stay_in_the_ball():
-    point = torch.nn.Parameter(torch.tensor([[0.9, 0.0]], dtype=torch.float64))
-    point.grad = torch.tensor([[-1e6, 0.0]], dtype=torch.float64)
-    RiemannianSGD([point], lr=1.0).step()
-    assert float(point.detach().norm()) == pytest.approx(1 - 1e-5)
-
-
-def test_poincare_loss_is_minus_the_log_of_the_true_share():
-    torch.manual_seed(0)
-    model = PoincareEmbedding(4)
-    with torch.no_grad():
-        model.points.copy_(ball(4, 2))
-    rows = torch.tensor([[0, 1, 2, 3]])
-    distances = [poincare_distance(model.points[0], model.points[i]) for i in (1, 2, 3)]
-    shares = torch.stack(distances).neg().exp()
-    expected = -(shares[0] / shares.sum()).log()
-    torch.testing.assert_close(PoincareEmbedding.loss(model, {"input": rows}), expected)
-
-
-def test_plain_walks_follow_the_row_normalized_adjacency():
-    graph = Graph.from_networkx(nx.karate_club_graph())
-    steps = random_walks(graph, 2, walks=1000)
-    count = torch.zeros(34, 34).index_put(tuple(steps.T), torch.ones(len(steps)), accumulate=True)
-    chance = propagation(graph, "mean").to_dense()
-    expected = 1000 * chance
-    allowed = expected > 0
-    assert not count[~allowed].any()
-    chi = ((count - expected)[allowed].square() / expected[allowed]).sum()
-    freedom = int(allowed.sum()) - 34
-    assert abs(chi - freedom) < 4 * (2 * freedom) ** 0.5
-
-
-def test_p_and_q_set_the_odds_of_a_second_step():
-    # From 0 to 1; then back to 0 (1/p), to 2, a neighbour of 0 too (1), or away to 3 (1/q).
-    edges = torch.tensor([[0, 1, 0, 2, 1, 2, 1, 3], [1, 0, 2, 0, 2, 1, 3, 1]])
-    steps = random_walks(Graph(torch.eye(4), edges), 3, p=4.0, q=0.5, walks=3000, seed=1)
-    onward = steps[(steps[:, 0] == 0) & (steps[:, 1] == 1), 2]
-    odds = torch.bincount(onward, minlength=4)[[0, 2, 3]] / len(onward)
-    expected = torch.tensor([0.25, 1.0, 2.0]) / 3.25
-    assert (odds - expected).abs().max() < 0.05
-
-
-# Contagion
-
-
-def test_simulated_infection_has_its_rate_for_every_number_of_neighbours():
-    graph = Graph.from_networkx(nx.barabasi_albert_graph(200, 3, seed=0))
-    before, after = simulate_contagion(graph, "simple", 400, seed=0)
-    count = torch.stack([propagation(graph, "sum") @ s[:, None].float() for s in before])[..., 0]
-    for neighbours in (0, 1, 2, 4):
-        here = (before == 0) & (count.round() == neighbours)
-        rate = 1 - 0.96**neighbours
-        share = float((after[here] == 1).double().mean())
-        assert abs(share - rate) <= 4 * (rate * (1 - rate) / int(here.sum())) ** 0.5 + 1e-12
-    stayed = float((after[before == 1] == 1).double().mean())
-    assert stayed == pytest.approx(0.92, abs=0.01)
-
-
-def star(infected, kind):
-    """A susceptible node with so many infected neighbours."""
-    n = infected + 1
-    graph = Graph(torch.zeros(n, 1), torch.stack([torch.arange(1, n), torch.zeros(n - 1).long()]))
-    return transition_probabilities(graph, (torch.arange(n) > 0).long(), kind)[0]
-
-
-def test_complex_contagion_is_largest_in_the_middle():
-    rates = torch.stack([star(count, "complex")[1] for count in range(1, 60)])
-    assert rates.max() == pytest.approx(1, abs=1e-3)
-    assert int(rates.argmax()) + 1 == 17  # 2.8214 * 6 = 16.93
-    count = 5
-    expected = count**3 / (1.4214 * 6**3 * (math.exp(count / 6) - 1))
-    assert rates[4] == pytest.approx(expected, rel=1e-4)
-
-
-def test_interacting_diseases_help_each_other():
-    # Node 0 hears one neighbour with disease 1; it carries disease 2, or nothing.
-    graph = Graph(torch.zeros(2, 1), torch.tensor([[1], [0]]))
-    alone = transition_probabilities(graph, torch.tensor([0, 1]), "interacting")[0]
-    helped = transition_probabilities(graph, torch.tensor([2, 1]), "interacting")[0]
-    assert alone.tolist() == pytest.approx([0.99, 0.01, 0, 0])
-    assert helped.tolist() == pytest.approx([0.5 * 0.22, 0.5 * 0.22, 0.5 * 0.78, 0.5 * 0.78])
-
-
-def test_metapopulation_keeps_everybody():
-    graph = Graph.from_networkx(nx.path_graph(4))
-    _, after = simulate_contagion(graph, "metapopulation", 50, seed=1)
-    torch.testing.assert_close(after.sum(2), torch.ones(50, 4, dtype=torch.float64))
-    assert (after >= 0).all()
-
-
-def test_a_sigmoid_gate_can_count_and_a_softmax_cannot():
-    torch.manual_seed(0)
-    outputs = {}
-    for gate in ("sigmoid", "softmax"):
-        model = ContagionGNN(gate=gate).double()
-        answers = []
-        for count in (1, 5):
-            n = count + 1
-            graph = Graph(
-                torch.zeros(n, 1), torch.stack([torch.arange(1, n), torch.zeros(n - 1).long()])
-            )
-            answers.append(model((torch.arange(n) > 0).long(), graph)[0])
-        outputs[gate] = (answers[0] - answers[1]).abs().max()
-    assert outputs["softmax"] < 1e-12 < 1e-3 < outputs["sigmoid"]
-
-
-def test_rare_situations_weigh_by_their_frequency():
-    graph = Graph(torch.zeros(2, 1), torch.tensor([[0, 1], [1, 0]]))
-    states = torch.tensor([[0, 0], [0, 0], [0, 1]])  # (0, l=0) four times, (0, 1), (1, 0) once
-    weight = rare_state_weights(graph, states)
-    expected = torch.tensor([[0.5, 0.5], [0.5, 0.5], [1.0, 1.0]])
-    torch.testing.assert_close(weight, expected / expected.mean())
-
-
-def test_transition_loss_is_a_weighted_mean():
-    torch.manual_seed(0)
-    graph = random_graph()
-    model = ContagionGNN()
-    before, after = simulate_contagion(graph, "simple", 3)
-    weight = torch.rand(3, 12)
-    found = TransitionLoss(graph)(model, {"input": before, "target": after, "weight": weight})
-    steps = torch.stack([model(s, graph) for s in before]).log_softmax(-1)
-    chosen = steps.gather(2, after[..., None])[..., 0]
-    torch.testing.assert_close(found, -(weight * chosen).sum() / weight.sum())
 
 
 # Completion
