@@ -129,22 +129,25 @@ def spread(
 
 
 def _numbered(experiment: Experiment, number: int, trial: Trial, study: int) -> tuple[int, Outcome]:
-    if os.getppid() == study:
-        _leave_with(study)
+    leave_with(study)
     (outcome,) = run_trials(experiment, [trial])
     return number, outcome
 
 
 @functools.cache
-def _leave_with(parent: int) -> None:
-    """End this process soon after its parent is gone; one that was killed cannot tell it to."""
+def leave_with(parent: int) -> None:
+    """If that is this process's parent, end soon after it is gone.
+
+    One that was killed cannot tell its processes to.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _process_died() -> type[BaseException]:

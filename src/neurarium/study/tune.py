@@ -1,11 +1,18 @@
 """The best settings within a budget, by Optuna's samplers."""
 
+import contextlib
+import functools
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from neurarium.study.trials import leave_with
 from neurarium.training import Callback
 from neurarium.training.callbacks.early_stopping import monitored
 
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Tuning", "tune"]
 
 Sampler = Literal["random", "tpe", "grid"]
-Pruner = Literal["none", "median", "hyperband"]
+Pruner = Literal["none", "median", "halving", "hyperband"]
 
 Space = Mapping[str, Sequence[Any]]
 
@@ -55,6 +62,8 @@ def tune(
     seed: int = 0,
     storage: str | None = None,
     name: str = "study",
+    workers: int = 1,
+    on_trial: Callable[[int], object] | None = None,
 ) -> Tuning:
     r"""Search settings that make an experiment's figure as large (or small) as possible.
 
@@ -64,9 +73,10 @@ def tune(
     by test rows: the best of many trials flatters itself.
 
     Args:
-        experiment: called with one value for each name in `space`, and with `seed` and `callbacks`
-            if it has such parameters; what it does with `callbacks` is pass them to `fit`, so that
-            a trial which falls behind can be stopped. It returns the figure.
+        experiment: called with one value for each name in `space`, and with `seed`, `callbacks` and
+            `report` if it has such parameters. So that a trial which falls behind can be stopped,
+            it passes `callbacks` to `fit`, or calls `report(figure, step)` as the figure becomes
+            surer, such as after each fold. It returns the figure.
         space: name -> `(low, high)` for a number, whole if both ends are; `(low, high, "log")` for
             one that matters by its order of magnitude; or a list of values to choose from.
         trials: number of trials in all, those of a resumed search included.
@@ -74,9 +84,12 @@ def tune(
         monitor: the figure of each epoch by which trials are stopped early.
         sampler: "tpe" learns from the trials before, "random" does not, "grid" tries every
             combination of lists.
-        pruner: "hyperband", "median" or "none".
+        pruner: "halving" (successive halving), "hyperband", "median" or "none".
         storage: an SQLite address such as "sqlite:///study.db"; the search then goes on from
             where it was stopped, and several processes may share it.
+        workers: processes; of several, chance decides which learns from which, so only one repeats
+            itself.
+        on_trial: called after each trial with the number of those that ended.
 
     Raises:
         ValueError: for a space that is empty or malformed, or a name the experiment does not take.
@@ -86,33 +99,99 @@ def tune(
     """
     library = _optuna()
     _check(experiment, space, trials, sampler)
-    parameters = inspect.signature(experiment).parameters
+    library.logging.set_verbosity(library.logging.WARNING)
+    temporary = tempfile.TemporaryDirectory() if workers > 1 and storage is None else None
+    with temporary or contextlib.nullcontext():
+        address = f"sqlite:///{temporary.name}/study.db" if temporary else storage
+        study = library.create_study(
+            study_name=name,
+            storage=address,
+            load_if_exists=True,
+            direction=direction,
+            pruner=_pruner(pruner),
+        )
+        done = sum(trial.state.is_finished() for trial in study.trials)
+        search = _Search(experiment, space, monitor, sampler, seed + done, seed)
+        each = search.on(study)
+        if workers > 1:
+            assert address is not None
+            each = search.beside(name, address, _pruner(pruner))
+        ended = _spread(each, trials - done, workers, max_time)
+        for number, _ in enumerate(ended, done + 1):
+            if on_trial is not None:
+                on_trial(number)
+        return _result(study)
 
-    def objective(trial: "optuna.Trial") -> float:
-        settings = {key: _suggest(trial, key, values) for key, values in space.items()}
+
+def _spread(
+    each: Callable[[int], None], count: int, workers: int, max_time: float | None
+) -> Iterator[None]:
+    """Run trials by their numbers while there is time, on so many processes."""
+    import joblib
+
+    start = time.monotonic()
+    numbers = itertools.takewhile(
+        lambda _: max_time is None or time.monotonic() - start < max_time, range(count)
+    )
+    parallel = joblib.Parallel(
+        n_jobs=max(1, min(workers, count)),
+        return_as="generator_unordered",
+        pre_dispatch="n_jobs",
+        batch_size=1,
+    )
+    yield from parallel(joblib.delayed(each)(number) for number in numbers)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What a trial of a search needs."""
+
+    experiment: Callable[..., float]
+    space: Space
+    monitor: str
+    sampler: Sampler
+    seed: int  # of the sampler: resumed, a search must not repeat itself
+    given: int  # of the experiment
+
+    def on(self, study: "optuna.Study") -> Callable[[int], None]:
+        """A trial of this study; all have one sampler."""
+        study.sampler = _sampler(self.sampler, self.space, self.seed)
+        return lambda number: study.optimize(self.objective, 1, catch=(ArithmeticError,))
+
+    def beside(self, name: str, address: str, pruner: Any) -> Callable[[int], None]:
+        """A trial of the study that is stored there; other processes make others."""
+        return functools.partial(self._elsewhere, name, address, pruner, os.getpid())
+
+    def _elsewhere(self, name: str, address: str, pruner: Any, parent: int, number: int) -> None:
+        leave_with(parent)
+        library = _optuna()
+        library.logging.set_verbosity(library.logging.WARNING)
+        sampler = _sampler(self.sampler, self.space, self.seed + number)
+        study = library.load_study(study_name=name, storage=address, pruner=pruner, sampler=sampler)
+        study.optimize(self.objective, 1, catch=(ArithmeticError,))
+
+    def objective(self, trial: "optuna.Trial") -> float:
+        """The figure of settings that the sampler suggests."""
+        library, parameters = _optuna(), inspect.signature(self.experiment).parameters
+        settings = {key: _suggest(trial, key, values) for key, values in self.space.items()}
         if "seed" in parameters:
-            settings["seed"] = seed
+            settings["seed"] = self.given
+        if "report" in parameters:
+            settings["report"] = functools.partial(_report, trial)
         if "callbacks" not in parameters:
-            return _finite(experiment(**settings))
-        stopper = _Pruning(trial, monitor)
-        value = experiment(**settings, callbacks=[stopper])
+            return _finite(self.experiment(**settings))
+        stopper = _Pruning(trial, self.monitor)
+        value = self.experiment(**settings, callbacks=[stopper])
         if stopper.pruned:
             raise library.TrialPruned
         return _finite(value)
 
-    library.logging.set_verbosity(library.logging.WARNING)
-    study = library.create_study(
-        study_name=name,
-        storage=storage,
-        load_if_exists=True,
-        direction=direction,
-        pruner=_pruner(pruner),
-    )
-    done = sum(trial.state.is_finished() for trial in study.trials)
-    study.sampler = _sampler(sampler, space, seed + done)  # resumed, it must not repeat itself
-    if done < trials:
-        study.optimize(objective, trials - done, timeout=max_time, catch=(ArithmeticError,))
-    return _result(study)
+
+def _report(trial: "optuna.Trial", value: float, step: int) -> None:
+    """Tell the search how a trial stands; it may end it here."""
+    trial.report(value, step)
+    if trial.should_prune():
+        raise _optuna().TrialPruned
 
 
 class _Pruning(Callback):
@@ -156,6 +235,7 @@ def _pruner(kind: Pruner) -> Any:
     kinds = {
         "none": pruners.NopPruner,
         "median": pruners.MedianPruner,
+        "halving": functools.partial(pruners.SuccessiveHalvingPruner, 1, 2),
         "hyperband": pruners.HyperbandPruner,
     }
     if kind not in kinds:
