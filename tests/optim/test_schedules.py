@@ -13,10 +13,12 @@ from neurarium.optim import (
     cosine,
     exp_range,
     linear,
+    noam,
     one_cycle,
     one_cycle_momentum,
     polynomial,
     sgdr,
+    slanted_triangular,
     step_decay,
     triangular,
     triangular2,
@@ -115,3 +117,21 @@ def test_the_batch_grows_where_the_rate_would_fall():
     assert [batch_growth(e, 30) for e in (9, 10, 19, 20)] == [1, 5, 5, 25]  # thirds
     pieces = [step_decay(s, 30, 1 / 5, 3) for s in range(30)]
     assert [1 / batch_growth(e, 30) for e in range(30)] == pytest.approx(pieces)
+
+
+def test_noam_peaks_at_the_end_of_its_warmup():
+    rates = [noam(step, 0, warmup=400, dim=512) for step in range(2000)]
+    assert max(range(2000), key=rates.__getitem__) == 399
+    assert rates[399] == pytest.approx((512 * 400) ** -0.5)
+    assert rates[0] == pytest.approx(512**-0.5 * 400**-1.5)
+    assert rates[1599] == pytest.approx(rates[399] / 2)  # with the root of the steps
+    assert noam(399, 0, warmup=400) == pytest.approx(1)
+
+
+def test_slanted_triangle_by_hand():
+    # T = 100, cut = 10: up from 1/32 to 1 at step 10, down to 1/32 at step 100.
+    assert slanted_triangular(0, 100) == pytest.approx(1 / 32)
+    assert slanted_triangular(5, 100) == pytest.approx((1 + 0.5 * 31) / 32)
+    assert slanted_triangular(10, 100) == pytest.approx(1)
+    assert slanted_triangular(55, 100) == pytest.approx((1 + 0.5 * 31) / 32)
+    assert slanted_triangular(100, 100) == pytest.approx(1 / 32)

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurarium.data.arrays import Arrays
 from neurarium.data.errors import DataError
+from neurarium.data.from_text import Text, read_text
 from neurarium.data.idx import read_idx_folder
 from neurarium.data.mnist import FASHION_CLASSES, folder_of
 from neurarium.data.tables import Table
@@ -58,7 +59,19 @@ def _cora() -> Path:
     return folder
 
 
-NAMED: dict[str, Callable[[], Table | Arrays | Path]] = {
+def _shakespeare() -> Text:
+    """A million characters of plays: `$NEURARIUM_DATA/tinyshakespeare/input.txt`."""
+    root = os.environ.get("NEURARIUM_DATA")
+    path = Path(root or ".") / "tinyshakespeare" / "input.txt"
+    if root is None or not path.is_file():
+        raise DataError(
+            "shakespeare is not downloaded: put char-rnn's input.txt into a folder "
+            "'tinyshakespeare' and set NEURARIUM_DATA to the folder above, or name the file itself"
+        )
+    return Text(read_text(path))
+
+
+NAMED: dict[str, Callable[[], Table | Arrays | Text | Path]] = {
     "digits": digits,
     "wine": _bundled("wine"),
     "breast_cancer": _bundled("breast_cancer"),
@@ -66,5 +79,6 @@ NAMED: dict[str, Callable[[], Table | Arrays | Path]] = {
     "iris": _bundled("iris"),
     "cora": _cora,
     "mnist": _mnist("mnist"),
+    "shakespeare": _shakespeare,
     "fashion_mnist": _mnist("fashion_mnist", FASHION_CLASSES),
 }

@@ -1,5 +1,6 @@
 """Whole networks, by plain constructors; rebuilt from strings, data or files by `build`."""
 
+from neurarium.networks.bert import BERT
 from neurarium.networks.build import (
     build as build,
 )
@@ -14,6 +15,7 @@ from neurarium.networks.cellular_srn import CellularSRN
 from neurarium.networks.convnets import LeNet5, ResNet
 from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
+from neurarium.networks.forecaster import Forecaster, pinball
 from neurarium.networks.goodness import GoodnessNetwork
 from neurarium.networks.gpt import GPT
 from neurarium.networks.lista import LISTA, ista, unroll
@@ -32,6 +34,7 @@ from neurarium.networks.spiking import SpikingMLP
 from neurarium.networks.transformer import Transformer
 
 __all__ = [
+    "BERT",
     "DCGP",
     "GPT",
     "LISTA",
@@ -40,6 +43,7 @@ __all__ = [
     "CellularSRN",
     "EnergyNetwork",
     "EvolvingNetwork",
+    "Forecaster",
     "GoodnessNetwork",
     "LanguageModel",
     "LeNet5",
@@ -56,6 +60,7 @@ __all__ = [
     "gate",
     "half_adder",
     "ista",
+    "pinball",
     "ripple_adder",
     "unroll",
 ]

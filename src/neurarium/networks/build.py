@@ -9,10 +9,12 @@ from torch import nn
 from neurarium import _names
 from neurarium.networks import (
     _config,
+    bert,
     cellular_srn,
     convnets,
     energy,
     evolving,
+    forecaster,
     goodness,
     gpt,
     lista,
@@ -25,8 +27,8 @@ from neurarium.networks import (
 )
 
 _PARTS = (
-    cellular_srn, convnets, energy, evolving, goodness, gpt, lista, mlp, perceptron, programs, rbf,
-    sequence, transformer,
+    bert, cellular_srn, convnets, energy, evolving, forecaster, goodness, gpt, lista, mlp,
+    perceptron, programs, rbf, sequence, transformer,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

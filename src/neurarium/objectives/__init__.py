@@ -1,5 +1,6 @@
 """Objectives say what is good: callables `(model, batch) -> loss`, or a mapping with key `loss`."""
 
+from neurarium.objectives.language import mask_tokens, masked_language_model, next_sentence
 from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
 from neurarium.objectives.minima import WithoutBadMinima
 from neurarium.objectives.neural_augmentation import augment_and_classify
@@ -13,6 +14,9 @@ __all__ = [
     "augment_and_classify",
     "contractive",
     "manifold_tangent",
+    "mask_tokens",
+    "masked_language_model",
+    "next_sentence",
     "per_step",
     "supervised",
     "tangent_basis",

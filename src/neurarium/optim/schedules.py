@@ -12,10 +12,12 @@ __all__ = [
     "cosine",
     "exp_range",
     "linear",
+    "noam",
     "one_cycle",
     "one_cycle_momentum",
     "polynomial",
     "sgdr",
+    "slanted_triangular",
     "step_decay",
     "triangular",
     "triangular2",
@@ -133,6 +135,38 @@ def one_cycle_momentum(
     if step <= top and top > 0:
         return low + (high - low) * _half_cosine(step / top)
     return high - (high - low) * _half_cosine(min((step - top) / max(total - 1 - top, 1e-9), 1))
+
+
+def noam(step: int, total: int, warmup: int = 4000, dim: int | None = None) -> float:
+    r"""Up in a straight line, then down with the root of the steps: the Transformer's.
+
+    $$\eta_t = d^{-1/2} \min\bigl(t^{-1/2},\; t\, w^{-3/2}\bigr), \qquad t = 1, 2, \dots$$
+
+    Args:
+        warmup: steps $w$ at whose end the rate is highest.
+        dim: $d$; with it this is the paper's rate for a base rate of 1. Without it the peak is
+            the base rate.
+
+    Source: Vaswani et al. (2017), Attention Is All You Need, arXiv:1706.03762.
+    """
+    t = step + 1  # the paper's steps begin with 1; at 0 the root would be infinite
+    scale = math.sqrt(warmup) if dim is None else dim**-0.5
+    return scale * min(t**-0.5, t * warmup**-1.5)
+
+
+def slanted_triangular(step: int, total: int, cut_frac: float = 0.1, ratio: float = 32.0) -> float:
+    r"""Up quickly, down slowly: for fine-tuning a language model.
+
+    $$\eta_t = \eta\, \frac{1 + p\,(\text{ratio} - 1)}{\text{ratio}}, \qquad
+      p = \begin{cases} t / c & t < c \\ 1 - \frac{t - c}{c\,(1/\text{cut\_frac} - 1)}
+      & \text{else} \end{cases}, \quad c = \lfloor T \cdot \text{cut\_frac} \rfloor$$
+
+    Source: Howard & Ruder (2018), Universal Language Model Fine-tuning for Text Classification,
+    arXiv:1801.06146.
+    """
+    cut = max(1, math.floor(total * cut_frac))
+    p = step / cut if step < cut else 1 - (step - cut) / (cut * (1 / cut_frac - 1))
+    return (1 + max(p, 0.0) * (ratio - 1)) / ratio
 
 
 def triangular(step: int, total: int, cycles: float = 3, low: float = 0.1) -> float:

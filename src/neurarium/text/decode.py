@@ -117,10 +117,11 @@ def keep_likely(
 
 def step_of(model: nn.Module) -> Step:
     """What continues a text with this model: its `step`, or a recurrent network's `unroll`."""
+    known: Any = model
     if hasattr(model, "step"):
-        return model.step
+        return known.step
     if hasattr(model, "unroll"):
-        return lambda tokens, state: model.unroll(tokens, state=state)
+        return lambda tokens, state: known.unroll(tokens, state=state)
     raise ValueError(
         f"{type(model).__name__} cannot write a text: it has no step(tokens, state); train GPT or "
         "LanguageModel"
