@@ -7,8 +7,10 @@ from neurarium.layers.p_neuron import PNeuron
 from neurarium.layers.quantized_relu import QuantizedReLU
 from neurarium.layers.rbf import RBF
 from neurarium.layers.recurrent import (
+    Adaptive,
     GRUCell,
     JordanCell,
+    LinearRecurrence,
     LSTMCell,
     MGUCell,
     MUT1Cell,
@@ -16,7 +18,9 @@ from neurarium.layers.recurrent import (
     MUT3Cell,
     Recurrent,
     RNNCell,
+    linear_scan,
     record_states,
+    recurrent_,
 )
 from neurarium.layers.spiking import LIF, SpikeTrain, spike
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
@@ -24,11 +28,13 @@ from neurarium.layers.weight_normalization import WeightStandardization, weight_
 __all__ = [
     "LIF",
     "RBF",
+    "Adaptive",
     "Convex",
     "DropConnect",
     "GRUCell",
     "JordanCell",
     "LSTMCell",
+    "LinearRecurrence",
     "MGUCell",
     "MUT1Cell",
     "MUT2Cell",
@@ -42,8 +48,10 @@ __all__ = [
     "argmin_activation",
     "batch_norm_backward",
     "layer_norm_backward",
+    "linear_scan",
     "normalize",
     "record_states",
+    "recurrent_",
     "spike",
     "weight_norm_backward",
 ]
