@@ -20,16 +20,17 @@ from neurarium.training import fit
     expect=(0.95, None),
     minutes=0.3,
     quick={"epochs": 5, "rows": 700},
-    quick_expect=(0.6, None),
+    quick_expect=(0.75, None),
 )
 def equilibrium_propagation_digits(
     seed: int = 0, epochs: int = 25, rows: int = 1437
 ) -> dict[str, float]:
-    """The paper's settings for one hidden layer, here of 128 units, at larger rates.
+    """The paper's settings for one hidden layer, here of 128 units.
 
     20 free steps from each example's last state, 4 with a push of 0.5 in a random direction,
-    batches of 20, a larger rate below. At the paper's rates, 0.1 and 0.05, the network is not done
-    after 25 epochs. There is no published figure for these digits.
+    batches of 20, a larger rate below. At five times the paper's rates, 0.1 and 0.05, an output
+    may fall so far below 0 that no push reaches it, and its class is lost: one seed in three.
+    There is no published figure for these digits.
     """
     digits = load("digits", val_size=0)
 
@@ -60,4 +61,4 @@ def equilibrium_propagation_digits(
         )
         return run.history["val_accuracy"][-1]
 
-    return {"rates 0.5 and 0.25": accuracy(0.5, 0.25), "the paper's rates": accuracy(0.1, 0.05)}
+    return {"the paper's rates": accuracy(0.1, 0.05), "five times as large": accuracy(0.5, 0.25)}
