@@ -44,8 +44,9 @@ def generate(
 
     folder = find_run(run)
     with Output(as_json) as output:
-        how: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
-        text = write_on(Run.load(folder), prompt, tokens, output, beam=beam, **how)
+        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        loaded = Run.load(folder)
+        text = write_on(loaded, prompt, tokens, output, beam=beam, seed=seed, **how)
         if not as_json:  # as it is: nothing is broken to the terminal's width
             print(prompt + text, file=output.stream, flush=True)
         output.result({"run": str(folder), "prompt": prompt, "text": text})

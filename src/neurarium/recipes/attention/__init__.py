@@ -1,0 +1,1 @@
+"""Family 15: attention and transformers."""
