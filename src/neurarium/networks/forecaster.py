@@ -1,0 +1,126 @@
+"""What comes next in a series: at once or step by step, as numbers or as distributions."""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neurarium.layers.recurrent import Recurrent, State
+from neurarium.networks._config import remember
+
+__all__ = ["Forecaster", "pinball"]
+
+
+class Forecaster(nn.Module):
+    r"""The next `horizon` steps of some columns of a series, from a window of all.
+
+    $$\hat y_{T+1 \dots T+H} = V h_T + c \quad \text{("direct")}, \qquad
+      \hat y_{T+k} = V h_{T+k-1} + c \quad \text{("recursive")}$$
+
+    A recursive forecast feeds each answer back as the next input, so it needs all columns as
+    targets, and beyond one step its errors add up; a direct one has weights of its own for each
+    step. Both predict what is to be added to the last value seen, so an untrained network is near
+    the naive forecast.
+
+    Args:
+        inputs: columns of the series.
+        horizon: $H$.
+        targets: how many of the columns, the first ones, are predicted; all if not given.
+        cell: of `layers.Recurrent`.
+        quantiles: predict these of each value, in a last axis; train with `pinball`.
+
+    Source: Taieb, Bontempi, Atiya & Sorjamaa (2012), A review and comparison of strategies for
+    multi-step ahead time series forecasting, Expert Systems with Applications 39(8).
+    """
+
+    reads = ("length",)
+    quantiles: tuple[float, ...]
+
+    def __init__(
+        self,
+        inputs: int,
+        horizon: int,
+        targets: int | None = None,
+        strategy: Literal["direct", "recursive"] = "direct",
+        cell: str = "lstm",
+        hidden: int = 64,
+        layers: int = 1,
+        quantiles: tuple[float, ...] | list[float] = (),
+    ) -> None:
+        super().__init__()
+        if strategy not in ("direct", "recursive"):
+            raise ValueError(f"strategy must be 'direct' or 'recursive', got {strategy!r}")
+        if strategy == "recursive" and (targets not in (None, inputs) or quantiles):
+            raise ValueError(
+                "a recursive forecast is fed back as the next input: it predicts all columns, as "
+                "numbers; take strategy='direct' for some of them or for quantiles"
+            )
+        if not all(0 < q < 1 for q in quantiles):
+            raise ValueError(f"quantiles must lie between 0 and 1, got {tuple(quantiles)}")
+        remember(self, inputs=inputs, horizon=horizon, targets=targets, strategy=strategy)
+        remember(self, cell=cell, hidden=hidden, layers=layers, quantiles=tuple(quantiles))
+        self.columns, self.steps = targets or inputs, horizon
+        self.recurrent = Recurrent(cell, inputs, hidden, layers)
+        ahead = 1 if strategy == "recursive" else horizon
+        each = self.columns * max(len(quantiles), 1)
+        self.out = nn.Linear(self.recurrent.output_size, ahead * each)
+        nn.init.normal_(self.out.weight, std=1e-3)
+        nn.init.zeros_(self.out.bias)
+        self.recursive = strategy == "recursive"
+
+    def forward(
+        self, x: Float[Tensor, "batch steps ..."], length: Any = None
+    ) -> Float[Tensor, "batch horizon ..."]:
+        """Forecasts of shape (batch, horizon, targets), with quantiles also (..., quantiles).
+
+        A series without columns, (batch, steps), has forecasts (batch, horizon).
+        """
+        series = x.unsqueeze(2) if x.ndim == 2 else x
+        h, state = self.recurrent(series, length)
+        summary = self.recurrent.summary(h, length)
+        last = self._last(series, length)
+        if self.recursive:
+            forecast = self._fed_back(summary, last, state)
+        else:
+            change = self.out(summary).view(len(x), self.steps, self.columns, -1)
+            forecast = last[:, None, : self.columns, None] + change
+            forecast = forecast if self.quantiles else forecast.squeeze(3)
+        return forecast.squeeze(2) if x.ndim == 2 else forecast
+
+    def _last(self, series: Tensor, length: Tensor | None) -> Tensor:
+        if length is None:
+            return series[:, -1]
+        rows = torch.arange(len(series), device=series.device)
+        return series[rows, (length - 1).clamp(min=0)]
+
+    def _fed_back(self, summary: Tensor, last: Tensor, state: list[State]) -> Tensor:
+        answers = [last + self.out(summary)]
+        while len(answers) < self.steps:
+            h, state = self.recurrent(answers[-1].unsqueeze(1), None, state)
+            answers.append(answers[-1] + self.out(h[:, 0]))
+        return torch.stack(answers, dim=1)
+
+
+def pinball(
+    prediction: Float[Tensor, "*shape quantiles"],
+    target: Float[Tensor, "*shape"],
+    quantiles: tuple[float, ...],
+) -> Float[Tensor, ""]:
+    r"""The loss whose minimum is a quantile: errors below and above it are weighed unequally.
+
+    $$L_q(y, \hat y) = \max\bigl(q (y - \hat y),\; (q - 1)(y - \hat y)\bigr)$$
+
+    The mean over all entries and quantiles; twice that over many quantiles is the CRPS.
+
+    Source: Koenker & Bassett (1978), Regression quantiles, Econometrica 46(1).
+    """
+    if prediction.shape != (*target.shape, len(quantiles)):
+        raise ValueError(
+            f"prediction must have one more axis than target, of {len(quantiles)} quantiles, got "
+            f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+    q = torch.tensor(quantiles, dtype=prediction.dtype, device=prediction.device)
+    error = target.unsqueeze(-1) - prediction
+    return F.relu(error).mul(q).add(F.relu(-error).mul(1 - q)).mean()
