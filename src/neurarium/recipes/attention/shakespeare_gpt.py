@@ -1,5 +1,7 @@
 """A small GPT on the characters of Shakespeare."""
 
+from typing import Any
+
 from neurarium.data import load
 from neurarium.learning import Backprop
 from neurarium.networks import GPT
@@ -32,14 +34,16 @@ def shakespeare_gpt(
     cosine from 1e-3, and the loss is over the whole validation part instead of 20 batches.
     """
     data = load("shakespeare", test_size=0, val_size=val_size)
-    vocab = data.preprocessing.vocab
+    text: Any = data.preprocessing
+    steps = data.train.steps(32)
+    assert steps is not None
     rule = Backprop("adamw", lr=3e-3, schedule="one_cycle", weight_decay=0.1, max_grad_norm=1.0)
     run = fit(
-        GPT(vocab, context=64, dim=dim, layers=layers),
+        GPT(text.vocab, context=64, dim=dim, layers=layers),
         data,
         per_step("cross_entropy"),
         rule,
-        epochs=-(-max_steps // data.train.steps(32)),
+        epochs=-(-max_steps // steps),
         batch_size=32,
         max_steps=max_steps,
         limit_val_batches=1,
