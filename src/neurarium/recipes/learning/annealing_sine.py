@@ -19,7 +19,7 @@ from neurarium.training import fit
     quick_expect=(None, 0.1),
 )
 def annealing_sine(seed: int = 0, evaluations: int = 60_000) -> dict[str, float]:
-    """A 1-6-1 network on sin 3x, by annealing from T = 0.1 and by gradient descent from the same.
+    """A 1-6-1 network on sin 3x, by annealing from T = 0.01 and by gradient descent from the same.
 
     The papers' own problems are others and their figures no guide to this one. Beside it the same
     walk without temperature, which takes only what is not worse, and Adam with as many
@@ -45,7 +45,7 @@ def annealing_sine(seed: int = 0, evaluations: int = 60_000) -> dict[str, float]
         return (model(x) - y).square().mean().item()
 
     return {
-        "annealing": error(SimulatedAnnealing(T0=0.1, nt=2, moves=500), steps),
+        "annealing": error(SimulatedAnnealing(T0=0.01, nt=2, moves=500), steps),
         "without temperature": error(SimulatedAnnealing(T0=0, nt=2, moves=500), steps),
         "Adam": error(Backprop("adam", lr=0.01), evaluations // 20),
     }

@@ -15,16 +15,16 @@ from neurarium.training import fit
     source="Krotov & Hopfield (2019), arXiv:1806.10181, figure 3",
     figure="test error",
     published=0.0146,
-    expect=(None, 0.06),
-    minutes=2.5,
+    expect=(None, 0.064),
+    minutes=1,
     quick={"units": 100, "rows": 3000, "epochs": 10, "top_epochs": 4, "start": False},
     quick_expect=(None, 0.27),
     needs=("mnist",),
 )
 def competing_units_mnist(
     seed: int = 0,
-    units: int = 1000,
-    epochs: int = 10,
+    units: int = 200,
+    epochs: int = 20,
     top_epochs: int = 8,
     rows: int = 60_000,
     start: bool = True,
@@ -32,10 +32,10 @@ def competing_units_mnist(
     """Units that compete for the images, then softmax on the power 4.5 of what they see.
 
     Beside them are the same units as they start, each on a training image: what is gained over
-    them is what competition has taught. Departures: half of the paper's 2000 units, and 10 of its
-    1000 epochs, for which a start from random weights is too far off. p = 2 with its k = 7 (it has
-    p = 3); softmax instead of a tanh with a loss of its own; each unit's powers are divided by
-    their mean. The figure is far from the paper's.
+    them is what competition has taught. Departures: a tenth of the paper's 2000 units, and 20 of
+    its 1000 epochs, for which a start from random weights is too far off. p = 2 with its k = 7 (it
+    has p = 3); softmax instead of a tanh with a loss of its own; each unit's powers are divided by
+    their mean. 1000 units reach 3.9 %, but then the images alone give 4.0 %.
     """
     mnist = load("mnist", val_size=0)
     train: Any = mnist.train
