@@ -98,6 +98,13 @@ def test_a_line_cannot_be_a_candidate_where_there_are_words():
     assert "linear" not in candidates(Facts(300, (5,), categories=[4]))
 
 
+def test_wide_networks_are_candidates_where_rows_are_many_and_heavy_shrinking_where_they_are_few():
+    few, some, many = (candidates(Facts(rows, (5,))) for rows in (999, 1_000, 2_000))
+    assert [*few] == ["linear", "shrunk", "narrow", "deep"]
+    assert [*some] == ["linear", "narrow", "deep", "calm"]
+    assert [*many] == ["linear", "narrow", "calm", "wide"]
+
+
 def test_what_is_said_replaces_what_is_chosen_and_its_line():
     choice = choose(Facts(300, (10,))).overridden({"epochs": 7})
     assert choice.epochs == 7

@@ -116,7 +116,9 @@ def candidates(facts: Facts) -> dict[str, Choice]:
     its noise asks for, cannot be told from counts of rows and columns. They were tuned by
     the scores on wine, breast_cancer, diabetes, iris, linnerud, moons, XOR, Friedman's function,
     mixtures of Gaussians, noisy lines, pure noise and tables made up like a census, so figures on
-    those flatter them. On ten splits the choice was 0.008 below the best linear model at worst.
+    those flatter them. On ten splits the choice was 0.008 below the best linear model at worst. The
+    calm one makes 30 errors on the 1,797 digits as a table where the deep one makes 47, and loses
+    where rows are fewer: about half a row each of wine, iris and breast_cancer.
     """
     networks = {
         "linear": Choice("Perceptron", 0, 0, lr=0.05, weight_decay=0.1),
@@ -126,11 +128,12 @@ def candidates(facts: Facts) -> dict[str, Choice]:
         "calm": Choice(_WIDE, 0, 0, lr=0.01, weight_decay=1.0),
         "wide": Choice(_WIDE, 0, 0, lr=0.01, weight_decay=0.3),
     }
-    names = (
-        ["linear", "shrunk", "narrow", "deep"]
-        if facts.about < 2_000
-        else ["linear", "narrow", "calm", "wide"]
-    )
+    if facts.about < 1_000:
+        names = ["linear", "shrunk", "narrow", "deep"]
+    elif facts.about < 2_000:
+        names = ["linear", "narrow", "deep", "calm"]
+    else:
+        names = ["linear", "narrow", "calm", "wide"]
     if facts.categories:  # a Perceptron cannot read them
         names.remove("linear")
     why = {name: "tuned with that network" for name in ("lr", "weight_decay")}
