@@ -53,6 +53,17 @@ def test_the_best_never_gets_worse_on_one_batch_and_is_the_model():
     assert len(rule.genomes) == 150
 
 
+def test_the_better_species_has_the_more_children():
+    # Two species of 30; all genomes of the first (output 1/2, loss 1/4) are ahead of those of the
+    # second (output 1, loss 1/2), so the mean shares of worse genomes are 3/4 and 1/4.
+    rule = bound(population=60, add_node=0.0, add_connection=0.0)
+    good = {(2, 3): (0.0, True)}
+    bad = {ends: (5.0, True) for ends in ((0, 3), (2, 3), (0, 4), (2, 4), (4, 3))}
+    rule.genomes = [dict(good) for _ in range(30)] + [dict(bad) for _ in range(30)]
+    assert rule.step(XOR)["species"] == 2
+    assert 38 <= sum(genome.keys() == good.keys() for genome in rule.genomes) <= 52
+
+
 def test_all_genomes_stay_acyclic_and_within_their_place():
     rule = bound(max_hidden=2, add_node=0.5, add_connection=0.5)
     for _ in range(8):
