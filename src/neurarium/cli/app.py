@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from neurarium.cli import failures
+from neurarium.cli.ablate import ablate
 from neurarium.cli.compare import compare
 from neurarium.cli.diagnose import diagnose
 from neurarium.cli.doctor import doctor
@@ -23,6 +24,7 @@ from neurarium.cli.report import report
 from neurarium.cli.reproduce import reproduce
 from neurarium.cli.resume import resume
 from neurarium.cli.show import show
+from neurarium.cli.tune import tune
 from neurarium.cli.zoo import zoo
 
 app = typer.Typer(
@@ -55,7 +57,7 @@ def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 for verb in (
-    fit, predict, evaluate, generate, resume, report, diagnose, compare, zoo, show, reproduce,
+    fit, predict, evaluate, generate, resume, report, diagnose, compare, tune, ablate, zoo, show, reproduce,
     doctor,
 ):  # fmt: skip
     app.command()(_carrying(verb))

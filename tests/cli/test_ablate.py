@@ -1,0 +1,40 @@
+"""`neurarium ablate`: parts of a run, ranked, in words and as JSON."""
+
+import json
+from pathlib import Path
+
+FIT = ["--network=MLP:hidden=8", "--epochs=8", "--lr=0.02", "--quiet", "--no-report"]
+
+
+def test_parts_are_ranked_and_kept(neurarium):
+    assert neurarium("fit", "iris", *FIT).code == 0
+    code, out, err = neurarium("ablate", "iris")
+    assert (code, err) == (0, "")
+    for kind in ("layers", "units", "connections", "inputs"):
+        assert f"without {kind}" in out
+    assert "petal length" in out
+    path = Path(out.split()[-1])
+    kept = json.loads(path.read_text())
+    assert [part["loss"] for part in kept["parts"]] == sorted(
+        (part["loss"] for part in kept["parts"]), reverse=True
+    )
+    words = ["--part=layer", "--recover", "--epochs=2", "--json", "-q"]
+    result = json.loads(neurarium("ablate", "iris", *words).out)
+    assert {part["kind"] for part in result["parts"]} == {"layers"}
+    assert all(part["recovered"] is not None for part in result["parts"])
+
+
+def test_tricks_are_left_out_in_turn(neurarium):
+    assert neurarium("fit", "iris", *FIT).code == 0
+    words = ["--part=layers", "--tricks", "--seeds=2", "--workers=1", "--json", "-q"]
+    result = json.loads(neurarium("ablate", "iris", *words).out)
+    arms = [arm["arm"] for arm in result["tricks"]["arms"]]
+    assert arms[0] == "base"
+    assert "schedule=without" in arms
+
+
+def test_what_is_no_part_is_named(neurarium):
+    result = neurarium("ablate", "nothing", "--part=layr")
+    assert result.code == 2
+    assert result.is_one_sentence
+    assert "did you mean" in result.err
