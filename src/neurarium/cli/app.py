@@ -57,8 +57,8 @@ def _carrying(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 for verb in (
-    fit, predict, evaluate, generate, resume, report, diagnose, compare, tune, ablate, zoo, show, reproduce,
-    doctor,
+    fit, predict, evaluate, generate, resume, report, diagnose, compare, tune, ablate, zoo, show,
+    reproduce, doctor,
 ):  # fmt: skip
     app.command()(_carrying(verb))
 

@@ -257,11 +257,13 @@ def _remarks(found: "Study") -> list[str]:
     """What the table cannot say: what is chosen, what is missing, what test rows say."""
     from neurarium.report.overview import METRIC_NAMES, figure_text
 
-    lines = [f"{c.arm}: {c.words}" for c in found.comparisons.values()]
-    known = [c.detectable for c in found.comparisons.values() if c.detectable is not None]
-    if known and math.isfinite(max(known)):
-        least = figure_text(found.metric, max(known))
-        lines.append(f"A true difference of {least} would have been found 4 times in 5.")
+    lines = []
+    for one in found.comparisons.values():
+        line = f"{one.arm}: {one.words}"
+        if one.verdict == "cannot tell" and one.difference and one.detectable is not None:
+            least = figure_text(found.metric, one.detectable)
+            line += f"; a true difference of {least} would be found 4 times in 5"
+        lines.append(line)
     if not found.complete:
         missing = len(found.arms) * len(found.seeds) - len(found.outcomes)
         lines.append(f"The budget left out {missing} trials; the same command goes on.")

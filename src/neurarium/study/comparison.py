@@ -446,16 +446,24 @@ def _run(
 ) -> None:
     waiting = {(trial.arm.name, trial.seed): trial for trial in left}
     total = len(found.outcomes) + len(left)
-    for trial, outcome in spread(experiment, left, workers=workers, may_start=clock.may_start):
-        store.write(trial, outcome)
-        found.outcomes[trial.arm.name, trial.seed] = outcome
-        del waiting[trial.arm.name, trial.seed]
-        clock.measured[trial.arm.name].append(outcome.seconds)
-        if found.directory is not None:
-            _write_trials(found, found.directory)
-        if on_progress is not None:
-            rest = clock.left(list(waiting.values()))
-            on_progress(Progress(total - len(waiting), total, trial, outcome, rest))
+    try:
+        for trial, outcome in spread(experiment, left, workers=workers, may_start=clock.may_start):
+            store.write(trial, outcome)
+            found.outcomes[trial.arm.name, trial.seed] = outcome
+            del waiting[trial.arm.name, trial.seed]
+            clock.measured[trial.arm.name].append(outcome.seconds)
+            if found.directory is not None:
+                _write_trials(found, found.directory)
+            if on_progress is not None:
+                rest = clock.left(list(waiting.values()))
+                on_progress(Progress(total - len(waiting), total, trial, outcome, rest))
+    except KeyboardInterrupt:
+        kept = f"{total - len(waiting)} of {total} trials"
+        if found.directory is None:
+            raise KeyboardInterrupt(f"interrupted after {kept}; none is kept") from None
+        raise KeyboardInterrupt(
+            f"interrupted; {kept} are kept in {found.directory}, and the same call goes on"
+        ) from None
 
 
 @dataclass

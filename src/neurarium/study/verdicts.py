@@ -90,7 +90,7 @@ class Comparison:
             return "no difference was measured"
         more = self.more_seeds
         if more is None:
-            return "no number of seeds would, only more rows" if self.overlap else "too alike"
+            return "seeds alone would not, more rows might" if self.overlap else "too alike"
         return "thousands of seeds would" if more > 999 else f"{more} more seed{_s(more)} would"
 
     @property
