@@ -16,7 +16,7 @@ from neurarium.training import fit
     expect=(None, 1e-3),
     minutes=0.3,
     quick={"evaluations": 5_000},
-    quick_expect=(None, 0.1),
+    quick_expect=(None, 0.04),
 )
 def annealing_sine(seed: int = 0, evaluations: int = 60_000) -> dict[str, float]:
     """A 1-6-1 network on sin 3x, by annealing from T = 0.01 and by gradient descent from the same.
