@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurarium.learning.neat import NEAT, cross, distance, leads
+from neurarium.learning.neat import NEAT, _moved, cross, distance, leads
 from neurarium.learning.rule import Rule
 from neurarium.losses import AdaptiveRobust
 from neurarium.networks.evolving import EvolvingNetwork
@@ -120,6 +120,38 @@ def test_a_crossing_has_the_fitters_shape_and_weights_of_both():
     for ends in ((1, 3), (4, 3)):  # disabled in either parent
         disabled = sum(not child[ends][1] for child in children) / 400
         assert disabled == pytest.approx(0.75, abs=0.07)
+
+
+@pytest.mark.parametrize("losses", [[2.0, 1.0], [1.0, 1.0]])
+def test_a_child_has_the_shape_of_the_fitter_or_else_of_the_smaller_parent(losses):
+    # Both are drawn alike. A quarter do not cross and have either's shape; of the crossings three
+    # in four have the second for a parent: 1/8 + 3/4 * 3/4.
+    rule = bound(add_node=0.0, add_connection=0.0)
+    rule.genomes = [{(0, 3): (1.0, True), (1, 3): (1.0, True)}, {(0, 3): (1.0, True)}]
+    dice = [random.Random(seed) for seed in range(1000)]
+    children = [rule._child([0, 1], range(2), losses, one) for one in dice]
+    seconds = sum(child.keys() == rule.genomes[1].keys() for child in children)
+    assert seconds / 1000 == pytest.approx(1 / 8 + 9 / 16, abs=0.05)
+
+
+def test_a_weight_moves_a_little_nine_times_of_ten():
+    dice = random.Random(0)
+    moved = [_moved(100.0, dice) for _ in range(1000)]
+    near = [weight for weight in moved if weight > 50]
+    assert len(near) / 1000 == pytest.approx(0.9, abs=0.03)
+    assert all(abs(weight - 100) <= 2.5 for weight in near)
+    assert all(abs(weight) <= 2.5 for weight in moved if weight not in near)
+
+
+def test_parents_are_the_best_fifth_of_their_species():
+    rule = bound(population=10, threshold=100.0)
+    rule.step(XOR)
+    chosen = []
+    rule._child = lambda parents, *others: chosen.append(parents) or rule.genomes[0]
+    losses = [float(10 - i) for i in range(10)]
+    rule._breed(losses, [i / 9 for i in range(10)], random.Random(0))
+    assert chosen
+    assert all(parents == [9, 8] for parents in chosen)
 
 
 def test_a_species_that_does_not_improve_has_no_children():
