@@ -52,14 +52,23 @@ def test_planted_parts_matter_and_idle_ones_lose_nothing(run):
     assert parts["layers.0, smallest 50 %"].loss == 0
 
 
-def test_without_a_unit_is_with_its_mean_by_hand(run):
+def test_a_unit_that_another_doubles_can_be_its_mean_but_not_0(run):
+    # Both units rise with the first input; the answer is yes where their sum is above 2.
+    model = MLP([3, 2, 2])
+    first, last = model.layers[0], model.layers[2]
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 0, 0], [0.5, 0, 0]]))
+        first.bias.fill_(1.0)
+        last.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+        last.bias.copy_(torch.tensor([2.0, 0.0]))
     x, y = (run.data.val.tensors[key] for key in ("input", "target"))
-    first, last = run.model.layers[0], run.model.layers[2]
     with torch.no_grad():
         hidden = first(x)
         hidden[:, 0] = first(run.data.train.tensors["input"])[:, 0].mean()
-        by_hand = (last(hidden.relu()).argmax(1) == y).double().mean()
-    assert found(run, kinds=["units"])["layers.0, unit 0"].figure == pytest.approx(float(by_hand))
+        by_hand = float((last(hidden.relu()).argmax(1) == y).double().mean())
+    parts = found(Run(model, data=run.data, config=run.config), kinds=["units"])
+    assert parts["layers.0, unit 0"].figure == pytest.approx(by_hand)
+    assert by_hand > 0.9  # with 0 in its place the other would have to reach 2 alone: 0.5
 
 
 def test_the_network_is_afterwards_what_it_was(run):

@@ -1,5 +1,7 @@
 """The search never sees test rows, goes on where it stopped, and claims only what they show."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,8 @@ def test_better_is_said_where_the_test_rows_show_it(tmp_path):
         "result.json",
         "tuned",
     }
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "trials").glob("*.json")]
+    assert sorted(one["seed"] for one in kept) == [1000, 1000, 1001, 1001, 1002, 1002]
     again = tune_on(data, {"lr": (0.02, 0.1)}, base=BASE, trials=3, seeds=3, directory=tmp_path)
     assert len(again.search.trials) == 3
     assert (again.best, again.tuned) == (found.best, found.tuned)

@@ -118,6 +118,16 @@ def test_a_function_is_called_as_by_hand_for_every_arm_and_seed():
     assert found.chosen == "good"
 
 
+def test_what_is_ahead_by_luck_is_not_chosen():
+    def lucky(seed=0, kind="a"):
+        return 0.8 + (0.01 if seed == 2 and kind == "b" else 0.0) + 0.001 * seed
+
+    found = study(lucky, {"kind": ["a", "b"]}, seeds=4, workers=1)
+    assert found.comparisons["b"].difference > 0
+    assert found.comparisons["b"].verdict == "cannot tell"
+    assert found.chosen == "a"
+
+
 def test_every_arm_has_the_same_rows_and_first_weights_for_a_seed():
     data = blobs(test=False)
     made = Configured.of(Data(data.train), canonical(BASE))
