@@ -270,9 +270,7 @@ def _remarks(found: "Study") -> list[str]:
     failed = found.errors()
     if failed:
         lines.append(f"{len(failed)} trials failed (--retry runs them again).")
-    better = found.chosen != found.base
-    why = "better than the base" if better else "the base, as nothing is shown to be better"
-    lines.append(f"Chosen: {found.chosen}, {why}.")
+    lines.append(f"Chosen: {found.chosen_words}.")
     if found.metric in found.test:
         values = found.test[found.metric]
         mean = figure_text(found.metric, sum(values) / len(values))

@@ -293,7 +293,7 @@ def _pareto(study: Study) -> Html | None:
     best = front(points, study.higher_is_better)
 
     def plot(axes: "Axes") -> None:
-        from matplotlib.ticker import EngFormatter
+        from matplotlib.ticker import EngFormatter, NullFormatter
 
         line = [points[i] for i in best]
         axes.step(*zip(*line, strict=True), where="post", color=figures.INK, lw=0.8)
@@ -302,8 +302,8 @@ def _pareto(study: Study) -> Html | None:
             axes.plot(*point, "o", color=_color(study, name), ms=6, label=name)
         if max(p[0] for p in points) > 3 * min(p[0] for p in points) > 0:
             axes.set_xscale("log")
-        else:
-            axes.xaxis.set_major_formatter(EngFormatter())
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter())  # powers of ten would be equations
         axes.margins(0.15)
         axes.set(xlabel=_COSTS[cost], ylabel=_what(study))
         axes.legend(fontsize=8)
@@ -378,12 +378,10 @@ def _test(study: Study) -> Html | None:
          f"{figure_text(name, min(values))} to {figure_text(name, max(values))}"]
         for name, values in study.test.items()
     ]  # fmt: skip
-    better = study.chosen != study.base
-    why = "which is better than the base" if better else "the base: nothing is shown to be better"
     return section(
         "The chosen arm, on test rows",
         paragraph(
-            f"Chosen by validation rows: {study.chosen}, {why}. No trial has seen the test rows; "
+            f"Chosen: {study.chosen_words}. No trial has seen the test rows; "
             "the networks of this arm alone were asked them, at the end."
         ),
         table("Test figures", ["figure", "mean", "over seeds"], rows),

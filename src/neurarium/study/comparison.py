@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurarium.data import Data, load
-from neurarium.study.arms import Arm, Design, Varied, arms_of, labelled
+from neurarium.study.arms import BASE, Arm, Design, Varied, arms_of, labelled
 from neurarium.study.configuration import Configured, canonical, unpacked
 from neurarium.study.statistics import bootstrap_interval
 from neurarium.study.trials import Experiment, Outcome, Store, Trial, plain, spread
@@ -130,6 +130,15 @@ class Study:
                 else (False, -math.inf)
             ),
         )
+
+    @property
+    def chosen_words(self) -> str:
+        """The chosen arm, and why."""
+        if self.chosen != self.base:
+            return f"{self.chosen}, better than {self.base} on validation rows"
+        if self.base == BASE:
+            return "the base, as nothing is shown to be better"
+        return f"{self.base}, the base, as nothing is shown to be better"
 
     @property
     def complete(self) -> bool:
