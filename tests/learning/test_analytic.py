@@ -235,6 +235,18 @@ def test_without_autograd_the_bytes_are_the_same():
     )
 
 
+def test_layers_applied_to_every_place_go_to_autograd():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
+    x, y = torch.randn(12, 3, 5), torch.randn(12, 3, 2)
+    run = fit(model, Data((x, y)), supervised("mse"), Backprop("sgd", lr=0.1), epochs=1,
+              verbose=False)  # fmt: skip
+    assert run.history["train_loss"][0] > 0
+    rule = Analytic("sgd", lr=0.1)
+    rule.bind(model, supervised("mse"))
+    with pytest.raises(ValueError, match="needs rows of numbers"):
+        rule.step({"input": x, "target": y})
+
+
 def test_who_listens_inside_the_model_hears():
     model, _, batch = twins()
     rule, heard = spared(model), []

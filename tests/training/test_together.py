@@ -124,6 +124,12 @@ def test_says_why_not():
         "stream": (networks, Data([(torch.ones(2, 6), torch.ones(2).long())]), CLASSES, rules),
         "more than their weights": ([*networks, MLP([6, 9, 3])], data, CLASSES, rules),
         "activation": ([nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))] * 2, data, CLASSES, rules),
+        "before the first layer": (
+            [nn.Sequential(nn.ReLU(), nn.Linear(6, 3))] * 2,
+            data,
+            CLASSES,
+            rules,
+        ),
         "frozen": ([nn.Linear(6, 3).requires_grad_(False)] * 2, data, CLASSES, rules),
         "float32": ([MLP([6, 3]).double()] * 2, data, CLASSES, rules),
         "busy": ([MLP([6, 3000, 3000, 3])] * 2, data, CLASSES, rules),

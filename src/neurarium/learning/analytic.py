@@ -41,7 +41,7 @@ class Analytic(PseudoGradient):
 
     Raises:
         ValueError: at `bind`, for any other model or objective; the message says which. At a step,
-            for soft targets.
+            for soft targets and for inputs that are not rows of numbers.
         RuntimeError: at a step, under autocast.
 
     Source: Rumelhart, Hinton & Williams (1986), Learning representations by back-propagating
@@ -76,6 +76,12 @@ class Analytic(PseudoGradient):
                 f"Analytic needs class numbers (n,), got {target.dtype} {tuple(target.shape)}; "
                 "take Backprop"
             )
+        if not self.by_hand.chain.enters_as_rows(batch["input"]):
+            shape = tuple(batch["input"].shape)
+            raise ValueError(
+                f"Analytic needs rows of numbers (n, features) at the first layer, got an input "
+                f"{shape}; take Backprop"
+            )
         passed = self.by_hand.forward(batch)
         self.notify("on_before_backward", passed.loss)
         self.by_hand.backward(passed)
@@ -109,6 +115,7 @@ class ByHand:
         return (
             not torch.is_autocast_enabled(batch["input"].device.type)
             and self.loss.applies(batch[self.target])
+            and self.chain.enters_as_rows(batch["input"])
             and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
             and not any(
                 m._forward_hooks or m._forward_pre_hooks or m._backward_hooks

@@ -127,6 +127,10 @@ class Chain:
     def __len__(self) -> int:
         return len(self.stages)
 
+    def enters_as_rows(self, x: Tensor) -> bool:
+        """Whether the first layer sees this input as rows of the same numbers, (n, features)."""
+        return all(map(_keeps_values, self.prefix)) and self.enter(x).ndim == 2
+
     def enter(self, x: Tensor) -> Tensor:
         """What the first layer sees."""
         for step in self.prefix:

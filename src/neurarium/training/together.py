@@ -126,9 +126,12 @@ def _obstacle(
     if len({repr(model) for model in models}) > 1:
         return "they differ in more than their weights"
     try:
-        layers = dense_layers(Chain(models[0].train(), "fit_together"))
+        chain = Chain(models[0].train(), "fit_together")
+        layers = dense_layers(chain)
     except ValueError as error:
         return str(error)
+    if not all(chain.enters_as_rows(one.example()["input"]) for one in data):
+        return "their inputs are not rows of numbers, or are changed before the first layer"
     own = {id(p) for layer in layers for p in layer.linear.parameters()}
     if own != {id(p) for p in models[0].parameters() if p.requires_grad}:
         return "they have parameters besides those of their linear layers, or frozen ones"
