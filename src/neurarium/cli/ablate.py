@@ -101,7 +101,7 @@ def _show(found: "list[Part]", run: "Run", split: str, output: Output) -> None:
         output.say()
         output.table([*header, *(["recovered"] * recovered)], rows)
         if len(own) > _SHOWN:
-            output.detail(f"and {len(own) - _SHOWN} more {kind} that matter less")
+            output.detail(f"and {len(own) - _SHOWN} more {kind} that matter no more")
 
 
 def _tricks(run: "Run", folder: Any, seeds: int, workers: int | None, output: Output) -> Any:
