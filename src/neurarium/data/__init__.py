@@ -15,6 +15,7 @@ from neurarium.data.preprocessing import preprocessing_from_json
 from neurarium.data.readers import read_table
 from neurarium.data.scale import MinMax, Standardize, Whiten
 from neurarium.data.sequences import streams, windows
+from neurarium.data.series import SeriesPreprocessing, SeriesWindows
 from neurarium.data.splits import Batch, Resident, Split, Stream, as_batch, as_split
 from neurarium.data.tables import TablePreprocessing
 from neurarium.data.tangents import tangents
@@ -30,6 +31,8 @@ __all__ = [
     "MinMax",
     "Preprocessing",
     "Resident",
+    "SeriesPreprocessing",
+    "SeriesWindows",
     "Split",
     "Standardize",
     "Stream",

@@ -8,6 +8,7 @@ from neurarium.data.data import Data
 from neurarium.data.errors import DataError, nearest
 from neurarium.data.from_arrays import ImageSize, from_arrays, from_pictures
 from neurarium.data.from_graph import from_node_table, from_planetoid
+from neurarium.data.from_series import from_series
 from neurarium.data.from_table import Columns, from_table
 from neurarium.data.from_text import Text, find_text, from_text
 from neurarium.data.graph_tables import read_edges
@@ -36,6 +37,10 @@ def load(
     image_size: ImageSize = None,
     edges: str | Path | None = None,
     directed: bool = False,
+    time: str | None = None,
+    horizon: int | None = None,
+    history: int | None = None,
+    season: int | None = None,
 ) -> Data:
     """Read, understand, split and prepare a data set; everything fitted on the training rows.
 
@@ -57,6 +62,11 @@ def load(
         image_size: of pictures, 64 or (height, width); else the commonest.
         edges: a file of edges between the rows of a table, which are then the nodes of a graph.
         directed: whether these edges lead one way only.
+        time: the column of a table's times: the rows are then a series, split by time, whose
+            target is to be forecast.
+        horizon: of a series, how many rows ahead; one season if not given.
+        history: of a series, on how many rows a forecast looks back; chosen if not given.
+        season: of a series, rows of a cycle; by how far apart they are if not given.
 
     Raises:
         DataError: for anything wrong with the data.
@@ -76,6 +86,11 @@ def load(
     }
     if edges is not None:  # recorded as it was said only where it was
         options |= {"edges": str(Path(edges).expanduser().resolve()), "directed": directed}
+    sizes = {"horizon": horizon, "history": history, "season": season}
+    if time is not None:
+        options |= {"time": time, **{k: v for k, v in sizes.items() if v is not None}}
+    elif said := [name for name, value in sizes.items() if value is not None]:
+        raise DataError(f"--{said[0]} is of a series: name the column of its times with --time")
     if hasattr(source, "to_pandas"):  # polars, pyarrow
         source = source.to_pandas()
     if hasattr(source, "iloc"):
@@ -85,7 +100,7 @@ def load(
         data.source = {"source": source, **options}
         return data
     path = _existing(source)
-    tabular = target is not None or header != "auto" or delimiter is not None
+    tabular = target is not None or time is not None or header != "auto" or delimiter is not None
     text = None if tabular else find_text(path, encoding)
     found, notes = (text, []) if text else _read(path, header, encoding, delimiter)
     data = _load(path.name.split(".")[0], found, notes, options)
@@ -100,6 +115,8 @@ def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], opti
         if not isinstance(found, Table):
             raise DataError("edges join the rows of a table; give the table of nodes as source")
         data = _node_table(found, name, split, options)
+    elif "time" in options:
+        data = _series(found, name, split, options)
     elif isinstance(found, Table):
         columns = {"types": options["types"], "task": task}
         data = from_table(found, options["target"], split=split, name=name, **columns)
@@ -113,6 +130,20 @@ def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], opti
         data = from_pictures(found, image_size=options["image_size"], split=split, name=name)
     data.notes[:0] = notes
     return data
+
+
+def _series(found: Any, name: str, split: dict[str, Any], options: dict[str, Any]) -> Data:
+    if not isinstance(found, Table):
+        raise DataError("--time names a column of a table, which this source is not")
+    if options["task"] not in (None, "regression"):
+        raise DataError(f"a forecast is of numbers, not {options['task']}; leave --task out")
+    if options["target"] is None and found.target is not None:
+        options = {**options, "target": found.target}
+    sizes = {key: options.get(key) for key in ("horizon", "history", "season")}
+    return from_series(
+        found, options["target"], options["time"], **sizes, types=options["types"], split=split,
+        name=name,
+    )  # fmt: skip
 
 
 def _node_table(table: Table, name: str, split: dict[str, Any], options: dict[str, Any]) -> Data:

@@ -8,6 +8,7 @@ from neurarium.data.errors import DataError
 from neurarium.data.from_graph import GraphPreprocessing
 from neurarium.data.from_text import TextPreprocessing
 from neurarium.data.images import ImagePreprocessing
+from neurarium.data.series import SeriesPreprocessing
 from neurarium.data.tables import TablePreprocessing
 
 
@@ -19,6 +20,7 @@ def preprocessing_from_json(values: dict[str, Any]) -> Preprocessing:
         "image": ImagePreprocessing,
         "graph": GraphPreprocessing,
         "text": TextPreprocessing,
+        "series": SeriesPreprocessing,
     }
     if values.get("kind") not in kinds:
         raise DataError(

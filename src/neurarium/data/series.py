@@ -1,0 +1,164 @@
+"""Series: rows in order of time as numbers, and windows of them with what follows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurarium.data import columns as kinds
+from neurarium.data.columns import Boolean, Numeric
+from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.series_clock import Clock, Times
+from neurarium.data.splits import Resident
+from neurarium.data.values import DataFrame
+
+__all__ = ["SeriesPreprocessing", "SeriesWindows"]
+
+SeriesColumn = Numeric | Boolean
+
+
+class SeriesWindows(Resident):
+    """Every stretch of `history` rows of a series and the `horizon` after it, as views.
+
+    Args:
+        values: the series, a row for each time; the first `targets` columns are to be predicted.
+        times: of the rows, as the user wrote them.
+    """
+
+    def __init__(
+        self, values: Tensor, history: int, horizon: int, targets: int, times: Sequence[str] = ()
+    ) -> None:
+        self.values, self.history, self.times = values, history, times
+        parts = values.unfold(0, history + horizon, 1).movedim(-1, 1)
+        super().__init__({"input": parts[:, :history], "target": parts[:, history:, :targets]})
+
+
+class SeriesPreprocessing:
+    r"""Columns of a series as numbers, standardized by the rows that are trained on.
+
+    $$y = \frac{x - \mu_\text{train}}{\sigma_\text{train}}$$
+
+    A missing cell is given the last known value before it, so nothing later is told.
+
+    Args:
+        columns: how to read each, those to be predicted first.
+        targets: how many these are.
+        mean, std: of each column in the training rows.
+        history: rows of an input.
+        horizon: rows of a forecast.
+        season: rows of a cycle, for the seasonal naive forecast; 1 for none.
+
+    Source: Zhou et al. (2021), Informer, AAAI, arXiv:2012.07436, section 5.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        columns: Sequence[SeriesColumn],
+        targets: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        history: int,
+        horizon: int,
+        season: int,
+    ) -> None:
+        self.clock, self.columns, self.targets = clock, tuple(columns), targets
+        self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+        self.history, self.horizon, self.season = history, horizon, season
+
+    @property
+    def features(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def target_names(self) -> list[str]:
+        """The columns that are predicted."""
+        return self.features[: self.targets]
+
+    def numbers(self, frame: DataFrame) -> np.ndarray:
+        """The columns of rows in order of time, in the user's units; NaN until a first value."""
+        return np.concatenate([column.read(frame[column.name]) for column in self.columns], 1)
+
+    def standardize(self, numbers: np.ndarray) -> Tensor:
+        """Numbers as the network has them: gaps filled from before, the rest by the mean."""
+        scaled = (filled(numbers) - self.mean) / np.where(self.std > 0, self.std, 1)
+        return torch.from_numpy(np.nan_to_num(scaled).astype(np.float32))
+
+    def transform(self, source: Any, with_target: bool = False) -> dict[str, Tensor]:
+        """The last `history` rows as the one `input`; or, with targets, every window.
+
+        Raises:
+            DataError: if a column is absent, there are too few rows, or their times are not as far
+                apart as in training.
+        """
+        _, values = self.read(source)
+        needed = self.history + self.horizon * with_target
+        if len(values) < needed:
+            more = f" and {self.horizon} to compare with" * with_target
+            raise DataError(
+                f"a forecast looks back {self.history} rows{more}, but these are {len(values)}; "
+                "give more of the past"
+            )
+        if not with_target:
+            return {"input": values[None, -self.history :]}
+        return SeriesWindows(values, self.history, self.horizon, self.targets).tensors
+
+    def read(self, source: Any) -> tuple[Times, Tensor]:
+        """The times of a table, and its standardized rows in their order."""
+        import pandas as pd
+
+        frame = source if isinstance(source, pd.DataFrame) else pd.DataFrame(source)
+        frame = frame.rename(columns=str)
+        absent = [name for name in (self.clock.name, *self.features) if name not in frame.columns]
+        if absent:
+            hint = nearest(absent[0], frame.columns)
+            raise DataError(f"the series lacks the column(s) {listing(absent)}; {hint}")
+        if not len(frame):
+            raise DataError(f"there are no rows; a forecast looks back {self.history}")
+        times = self.clock.read(frame[self.clock.name])
+        return times, self.standardize(self.numbers(frame.iloc[times.order]))
+
+    def following(self, source: Any) -> list[str]:
+        """The times of the forecast that goes on from these rows."""
+        return self.clock.after(self.read(source)[0], self.horizon)
+
+    def decode(self, output: Tensor) -> np.ndarray:
+        """Forecasts or targets in the user's units, (rows, horizon) of one target, else with it.
+
+        Of quantiles, the middle one.
+        """
+        values = output.detach().cpu().double().numpy()
+        if values.ndim == 4:
+            values = values[..., values.shape[-1] // 2]
+        units = values * self.std[: self.targets] + self.mean[: self.targets]
+        return units[..., 0] if self.targets == 1 else units
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything fitted, as plain values."""
+        return {
+            "kind": "series",
+            "clock": vars(self.clock),
+            "columns": [kinds.to_json(column) for column in self.columns],
+            "targets": self.targets,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "history": self.history,
+            "horizon": self.horizon,
+            "season": self.season,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "SeriesPreprocessing":
+        rest = {key: value for key, value in values.items() if key != "kind"}
+        clock = Clock(**rest.pop("clock"))
+        columns: Any = [kinds.from_json(column) for column in rest.pop("columns")]
+        return cls(clock, columns, **rest)
+
+
+def filled(numbers: np.ndarray) -> np.ndarray:
+    """Each gap with the last value before it; NaN where there is none yet."""
+    rows = np.where(np.isnan(numbers), 0, np.arange(len(numbers))[:, None])
+    return np.take_along_axis(numbers, np.maximum.accumulate(rows, 0), 0)
