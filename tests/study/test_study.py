@@ -17,7 +17,7 @@ from neurarium import networks
 from neurarium.data import Data, Resident
 from neurarium.study import study
 from neurarium.study.arms import arms_of, parse_vary
-from neurarium.study.comparison import duration, parse_budget
+from neurarium.study.budget import duration, parse_budget
 from neurarium.study.configuration import Configured, canonical
 
 BASE = {"network": "MLP:hidden=8", "epochs": 2, "batch_size": 16, "lr": 0.02}
@@ -146,6 +146,51 @@ def test_every_arm_has_the_same_rows_and_first_weights_for_a_seed():
     assert sorted(map(tuple, both.tolist())) == sorted(
         map(tuple, data.train.tensors["input"].tolist())
     )
+
+
+def test_seeds_and_rates_trained_side_by_side_have_the_figures_of_each_alone(tmp_path):
+    vary = {"lr": [0.02, 0.005], "dropout": [0.0, 0.3]}
+    found = study(BASE, vary, blobs(), seeds=5, workers=2, directory=tmp_path)
+    experiment = Configured.of(blobs(), BASE)
+    companies = {key: o.config.get("trained_together") for key, o in found.outcomes.items()}
+    assert [companies["base", seed] for seed in range(5)] == [5] * 5, "two arms on two processes"
+    assert companies["lr=0.005", 0] == 5
+    assert companies["dropout=0.3", 0] is None, "which draws at random"
+    for (name, seed), outcome in found.outcomes.items():
+        settings = next(arm.settings for arm in found.arms if arm.name == name)
+        alone = experiment.run(settings, seed)
+        assert outcome.history.keys() == alone.history.keys()
+        for column in ("train_loss", "val_loss", "lr"):
+            assert outcome.history[column] == pytest.approx(alone.history[column], rel=1e-4)
+        for fact in ("memory", "multiply_adds", "parameters"):
+            assert getattr(outcome, fact) == getattr(alone, fact), fact
+        assert outcome.config["seed"] == seed
+        assert outcome.config["network"] == alone.config["network"]
+
+
+def test_one_whose_company_has_ended_has_the_same_company_again(tmp_path):
+    first = study(BASE, {"lr": [0.02, 0.005]}, blobs(), seeds=4, workers=1, directory=tmp_path)
+    files = sorted((tmp_path / "trials").glob("*.json"))
+    kept = {path: path.stat().st_mtime_ns for path in files[3:]}
+    for path in files[:3]:
+        path.unlink()
+        path.with_suffix(".safetensors").unlink()
+    again = study(BASE, {"lr": [0.02, 0.005]}, blobs(), seeds=4, workers=1, directory=tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in files[3:]} == kept
+    for key, outcome in first.outcomes.items():
+        assert again.outcomes[key].scores == outcome.scores
+        assert again.outcomes[key].history["train_loss"] == outcome.history["train_loss"]
+
+
+def test_a_budget_that_may_end_a_study_keeps_trials_apart():
+    seconds = study(BASE, {"lr": [0.02, 0.005]}, blobs(), seeds=3, workers=1).seconds
+    found = study(
+        BASE, {"lr": [0.02, 0.005]}, blobs(), seeds=200, workers=1, budget=max(3.0, 2 * seconds)
+    )
+    assert not found.complete
+    assert {o.config.get("trained_together") for o in found.outcomes.values()} == {None}
+    ended = [len(found.values(arm.name)) for arm in found.arms]
+    assert max(ended) - min(ended) <= 1, "no arm is left behind"
 
 
 def test_given_validation_rows_stay_as_they_are():

@@ -10,7 +10,7 @@ from neurarium.data import Data, Standardize
 from neurarium.learning import SAM, Backprop, NonFiniteError
 from neurarium.networks import MLP
 from neurarium.objectives import supervised
-from neurarium.training import Run, fit
+from neurarium.training import EarlyStopping, Run, fit
 from neurarium.training.together import fit_together, why_not_together
 
 CLASSES = supervised("cross_entropy")
@@ -112,12 +112,35 @@ def test_one_that_diverges_does_not_stop_the_others():
     assert runs[2].history["train_loss"] == pytest.approx(other.history["train_loss"], rel=1e-4)
 
 
+def test_each_stops_early_by_itself_with_its_best_weights():
+    data, networks = make_data(), make_networks()
+    data.train.tensors["target"][::2] = 0  # labels that are learned by heart, then cost validation
+    rates, alone = [0.3, 0.05, 1e-4], copy.deepcopy(networks)
+    rules = [Backprop("adam", lr=rate) for rate in rates]
+    runs = fit_together(
+        networks, data, CLASSES, rules, seeds=[1, 2, 3], epochs=12, batch_size=16, patience=2
+    )
+    for network, rate, seed, run in zip(alone, rates, [1, 2, 3], runs, strict=True):
+        other = fit(network, data, CLASSES, Backprop("adam", lr=rate), seed=seed, epochs=12,
+                    batch_size=16, callbacks=[EarlyStopping(patience=2)], precision="32",
+                    verbose=False)  # fmt: skip
+        assert len(run.history) == len(other.history)
+        assert run.history["val_loss"] == pytest.approx(other.history["val_loss"], rel=1e-4)
+        torch.testing.assert_close(
+            run.model.state_dict(), network.state_dict(), rtol=1e-3, atol=1e-5
+        )
+    assert len({len(run.history) for run in runs}) > 1, "they stop in different epochs"
+
+
 def test_says_why_not():
     data, networks = make_data(), make_networks()
     rules = [Backprop("adam", lr=0.01)] * 3
     assert why_not_together(networks, data, CLASSES, rules) is None
+    ignoring = make_data()
+    ignoring.train.tensors["target"][3] = -100
     reasons = {
         "only one": (networks[:1], data, CLASSES, rules),
+        "plain class numbers": (networks, ignoring, CLASSES, rules),
         "not Backprop": (networks, data, CLASSES, [SAM()] * 3),
         "objective": (networks, data, supervised("cross_entropy", ["l2:0.1"]), rules),
         "augmented": (networks, Data(*_splits(data), augment=lambda b: b), CLASSES, rules),

@@ -158,7 +158,7 @@ class Trials:
         if self.output.stream.isatty():
             self._draw(progress)
             return
-        from neurarium.study.comparison import duration
+        from neurarium.study.budget import duration
 
         left = f", about {duration(progress.seconds_left)} left" if progress.seconds_left else ""
         self.output.say(
@@ -180,7 +180,7 @@ class Trials:
             )
             self._bar.start()
             self._task = self._bar.add_task("", total=progress.total)
-        from neurarium.study.comparison import duration
+        from neurarium.study.budget import duration
 
         self._bar.update(
             self._task,

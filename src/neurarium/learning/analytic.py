@@ -17,7 +17,8 @@ from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain
 from neurarium.learning.pseudo_gradient import PseudoGradient
 from neurarium.networks import MLP
-from neurarium.objectives import Objective, supervised
+from neurarium.objectives import Objective
+from neurarium.objectives.supervised import plain_loss
 
 __all__ = ["Analytic"]
 
@@ -219,18 +220,15 @@ class _MeanSquaredError:
 
 
 _MEAN, _IGNORED = 1, -100  # as torch's kernels number them
-_SUPERVISED: Any = type(supervised("mse"))
 _LOSSES: dict[Any, Any] = {losses.cross_entropy: _CrossEntropy(), losses.mse: _MeanSquaredError()}
 
 
 def _loss(objective: Any) -> Any:
-    if isinstance(objective, _SUPERVISED):
-        if objective.penalties:
-            raise ValueError(
-                "Analytic knows no penalties, but the objective has some; take Backprop"
-            )
-        if not isinstance(objective.loss, functools.partial) and objective.loss in _LOSSES:
-            return _LOSSES[objective.loss]
+    if getattr(objective, "penalties", ()):
+        raise ValueError("Analytic knows no penalties, but the objective has some; take Backprop")
+    loss = plain_loss(objective)
+    if not isinstance(loss, functools.partial) and loss in _LOSSES:
+        return _LOSSES[loss]
     raise ValueError(
         "Analytic needs the objective supervised('cross_entropy') or supervised('mse'), without "
         f"options and in full precision, got {objective!r}; take Backprop"

@@ -52,6 +52,13 @@ def supervised(
     return _Supervised(resolve(loss, losses, "loss"), [*map(_penalty, penalties)], target)
 
 
+def plain_loss(objective: object) -> Callable[..., Tensor] | None:
+    """The loss, where an objective is `supervised` by that alone; None for any other."""
+    if isinstance(objective, _Supervised) and not objective.penalties:
+        return objective.loss
+    return None
+
+
 def ask(model: nn.Module, batch: Batch) -> Tensor:
     """The model's output; one with `reads`, names of further keys, is given those there are."""
     keys = getattr(model, "reads", ())

@@ -12,7 +12,8 @@ from neurarium.report import figures
 from neurarium.report.facts import METRIC_NAMES
 from neurarium.report.overview import figure_text
 from neurarium.report.page import Html, element, number, page, paragraph, section, table
-from neurarium.study.comparison import Study, duration
+from neurarium.study.budget import duration
+from neurarium.study.comparison import Study
 from neurarium.study.statistics import nemenyi
 from neurarium.training.checkpoints import write_text
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from neurarium.data import Data, load
 from neurarium.study.arms import BASE, Arm, Design, Varied, arms_of, labelled
+from neurarium.study.budget import Clock, parse_budget
 from neurarium.study.configuration import Configured, canonical, unpacked
 from neurarium.study.statistics import bootstrap_interval
-from neurarium.study.trials import Experiment, Outcome, Store, Trial, plain, spread
+from neurarium.study.trials import Experiment, Outcome, Store, Trial, groups, plain, spread
 from neurarium.study.verdicts import Comparison, compare_arms
 from neurarium.training import Run, randomness
 from neurarium.training.checkpoints import write_text
@@ -25,7 +26,7 @@ from neurarium.training.run import write_config
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Progress", "Study", "parse_budget", "study"]
+__all__ = ["Progress", "Study", "study"]
 
 _METRICS = {
     "binary": "accuracy",
@@ -331,11 +332,18 @@ def study(
     left = [trial for trial in trials if (trial.arm.name, trial.seed) not in found.outcomes]
     if len(left) < len(trials):
         say(f"{len(trials) - len(left)} of {len(trials)} trials were run before")
-    count = min(workers or _cores(), max(len(left), 1))
-    clock = _Clock(arms, count, allowed, begun)
+    count = min(workers or _cores(), len(trials))
+    clock = Clock(arms, count, allowed, begun)
     if isinstance(experiment, Configured):
         clock.rehearse(experiment, left, found.metric)
-    _run(found, experiment, store, left, clock, count, on_progress)
+    waiting = [[trial] for trial in left]
+    if left and not clock.tight(left):
+        every = groups(experiment, trials, count)
+        waiting = [group for group in every if any(trial in left for trial in group)]
+    side_by_side = {trial.arm.name for group in waiting if len(group) > 1 for trial in group}
+    for name in sorted(side_by_side):
+        say(f"{name}: its seeds are trained side by side, which takes less time")
+    _run(found, experiment, store, left, waiting, clock, count, on_progress)
     if metric is None:
         first = [next(iter(o.scores), "figure") for o in found.outcomes.values() if not o.error]
         found.metric = first[0] if first else "figure"
@@ -367,96 +375,24 @@ def _judged_by(metric: str | None, data: Data | None) -> tuple[str | None, bool]
     return metric, not (metric and _LESS_IS_BETTER.search(metric))
 
 
-def parse_budget(budget: float | str | None) -> float | None:
-    """Seconds of a time such as 90, "90s", "10m", "1h30m" or "00:10:00"; None is no limit.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if budget is None:
-        return None
-    text = str(budget).strip().lower()
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
-    clock = re.fullmatch(r"(?:(\d+):)?(\d+):(\d+)", text)
-    matched = parts or clock
-    if not text or matched is None:
-        raise ValueError(f"budget must be a time such as 90s, 10m or 1h30m, got {budget!r}")
-    hours, minutes, seconds = (float(part or 0) for part in matched.groups())
-    total = 3600 * hours + 60 * minutes + seconds
-    if not total > 0:
-        raise ValueError(f"budget must be longer than no time at all, got {budget!r}")
-    return total
-
-
-def duration(seconds: float) -> str:
-    """A time for reading: "8 s", "2 min 10 s"."""
-    whole = math.ceil(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-class _Clock:
-    """What trials take, as far as it is known, and what the budget leaves."""
-
-    def __init__(
-        self, arms: Sequence[Arm], workers: int, budget: float | None, begun: float
-    ) -> None:
-        self.workers, self.budget, self.begun = workers, budget, begun
-        self.guessed: dict[str, float] = {}
-        self.measured: dict[str, list[float]] = {arm.name: [] for arm in arms}
-
-    def of(self, arm: str) -> float:
-        """Seconds of one trial of this arm, 0 where nothing is known."""
-        if self.measured[arm]:
-            return statistics.fmean(self.measured[arm])
-        known = [seconds for of in self.measured.values() for seconds in of]
-        return self.guessed.get(arm, statistics.fmean(known) if known else 0.0)
-
-    def left(self, trials: Sequence[Trial]) -> float:
-        """Seconds for these trials on all workers."""
-        return sum(self.of(trial.arm.name) for trial in trials) / self.workers
-
-    def may_start(self, trial: Trial) -> bool:
-        """Whether the trial would end within the budget."""
-        spent = time.monotonic() - self.begun
-        return self.budget is None or spent + self.of(trial.arm.name) <= self.budget
-
-    def rehearse(self, experiment: Configured, left: Sequence[Trial], metric: str) -> None:
-        """Try every arm for a moment, then see whether the budget has room for one seed of all."""
-        arms = {trial.arm.name: trial.arm for trial in left}
-        for name, arm in arms.items():
-            self.guessed[name] = experiment.rehearse(arm, metric)
-        if self.budget is None or not arms:
-            return
-        spent = time.monotonic() - self.begun
-        first = [trial for trial in left if trial.seed == left[0].seed]
-        one = max(self.left(first), max(self.of(t.arm.name) for t in first))
-        if spent + one > self.budget:
-            least, whole = spent + one, spent + self.left(left)
-            raise ValueError(
-                f"a budget of {duration(self.budget)} is too small: one seed of each of the "
-                f"{len(first)} arms takes about {duration(least)} with {self.workers} "
-                f"process{'es' * (self.workers > 1)}, all {len(left)} trials about "
-                f"{duration(max(whole, least))}; allow at least {duration(1.2 * least)}, or fewer "
-                "epochs"
-            )
-
-
 def _run(
     found: Study,
     experiment: Experiment,
     store: Store,
     left: Sequence[Trial],
-    clock: _Clock,
+    groups: Sequence[Sequence[Trial]],
+    clock: Clock,
     workers: int,
     on_progress: Callable[[Progress], object] | None,
 ) -> None:
     waiting = {(trial.arm.name, trial.seed): trial for trial in left}
     total = len(found.outcomes) + len(left)
     try:
-        for trial, outcome in spread(experiment, left, workers=workers, may_start=clock.may_start):
+        for trial, outcome in spread(
+            experiment, groups, workers=workers, may_start=clock.may_start
+        ):
+            if (trial.arm.name, trial.seed) not in waiting:  # came along for the same rounding
+                continue
             store.write(trial, outcome)
             found.outcomes[trial.arm.name, trial.seed] = outcome
             del waiting[trial.arm.name, trial.seed]

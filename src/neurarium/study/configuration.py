@@ -5,29 +5,38 @@ import functools
 import inspect
 import json
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
-from torch.utils.flop_counter import flop_registry
 
 from neurarium import _names, learning
 from neurarium.data import Data, Resident
 from neurarium.initialization import init_
-from neurarium.learning import Backprop, Rule
+from neurarium.learning import Backprop, NonFiniteError, Rule
 from neurarium.networks.build import NETWORKS
 from neurarium.objectives import supervised
 from neurarium.study.arms import Arm
+from neurarium.study.costs import Meter
+from neurarium.study.rows import drawn_by_us, share, split_again, with_validation, without_test
 from neurarium.study.trials import Outcome, plain
-from neurarium.training import Callback, Run, automatic, callbacks, checkpoints, lr_find, randomness
+from neurarium.training import (
+    Callback,
+    EarlyStopping,
+    Run,
+    automatic,
+    callbacks,
+    checkpoints,
+    fit_together,
+    lr_find,
+    randomness,
+)
 from neurarium.training.automatic_choices import Choice
 from neurarium.training.fit import _LOSSES
+from neurarium.training.together import why_not_together
 
 if TYPE_CHECKING:
     from neurarium.training.trainer import Trainer
@@ -49,11 +58,8 @@ _OF_NETWORK = {"activation": "activation", "normalization": "norm", "dropout": "
 # With these another learning rate is the usual one, so each trial finds its own unless it is said.
 _MOVES_LR = ("network", "width", "depth", "optimizer")
 _CHOSEN = tuple(f.name for f in fields(Choice) if f.name not in ("network", "reasons"))
+_MAY_DIFFER = ("lr", "weight_decay", "max_grad_norm")
 _PASSED = ("max_steps", "precision", "channels_last", "compile", "device")
-
-# Beyond so many calls a step is a search of its own, and counting it would take as long again.
-_MOST_CALLS = 20_000
-_VALIDATION_SHARE = 0.2
 
 
 def canonical(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,16 +99,16 @@ class Configured:
             memory: a folder that keeps what was chosen.
         """
         if isinstance(data.train, Resident) and data.val is None:
-            data = _with_validation(data, seed=0)
+            data = with_validation(data, seed=0)
             redrawn = True
         else:
-            redrawn = _drawn_by_us(data)
+            redrawn = drawn_by_us(data)
         if data.val is None:
             raise ValueError(
                 "arms are compared by validation rows, and these streamed data have none; pass "
                 "Data(train, val=...)"
             )
-        seen = _without_test(data)
+        seen = without_test(data)
         return cls(seen, _remembered(seen, base, memory), redrawn)
 
     @property
@@ -129,7 +135,7 @@ class Configured:
 
     def run(self, settings: Mapping[str, Any], seed: int) -> Outcome:
         """Train once and judge on the validation rows."""
-        data, meter = self.rows(settings, seed), _Meter()
+        data, meter = self.rows(settings, seed), Meter()
         run = self.train(data, settings, seed, callbacks=[meter])
         return Outcome(
             scores=run.evaluate("val"),
@@ -143,12 +149,76 @@ class Configured:
 
     def rows(self, settings: Mapping[str, Any], seed: int) -> Data:
         """The training and validation rows of a trial."""
-        data = _split_again(self.data, seed) if self.redrawn else copy.copy(self.data)
+        data = split_again(self.data, seed) if self.redrawn else copy.copy(self.data)
         fraction = settings.get("fraction")
-        return data if fraction is None else _share(data, fraction, seed)
+        return data if fraction is None else share(data, fraction, seed)
+
+    # Trials at once
+
+    def alike(self, settings: Mapping[str, Any]) -> str | None:
+        """What trials have in common that are trained side by side; None where they gain nothing.
+
+        Rates and the like may differ.
+        """
+        if any(settings.get(name) is not None for name in (*_PASSED, "callback")):
+            return None
+        pair = [
+            self.prepared(self.rows(settings, seed), settings, seed, fast_dev_run=1)
+            for seed in (0, 1)
+        ]
+        if _why_not_together(pair):
+            return None
+        shared = {name: plain(v) for name, v in settings.items() if name not in _MAY_DIFFER}
+        return json.dumps(shared, sort_keys=True)
+
+    def run_together(self, trials: Sequence[tuple[Mapping[str, Any], int]]) -> list[Outcome]:
+        """Train side by side what is alike; the figures are those of `run` to rounding."""
+        members = [self.prepared(self.rows(*one), *one) for one in trials]
+        first, data = members[0], self.rows(*trials[0])
+        meter = Meter()
+        config = self.prepared(data, *trials[0], fast_dev_run=1, callbacks=[meter]).fit().config
+        patience = [c.patience for c in first.options["callbacks"] if isinstance(c, EarlyStopping)]
+        runs = fit_together(
+            [member.model for member in members],
+            [member.data for member in members],
+            first.objective,
+            [cast(Backprop, member.rule) for member in members],
+            seeds=[seed for _, seed in trials],
+            epochs=first.options["epochs"],
+            batch_size=first.options["batch_size"],
+            patience=patience[0] if patience else None,
+            threads=1,
+        )
+        outcomes = []
+        for run in runs:
+            if isinstance(run, NonFiniteError):
+                outcomes.append(Outcome(error=f"NonFiniteError: {run}"))
+                continue
+            rows = len(run.history) * len(data.train)
+            own = {**config, **run.config, "network": config["network"], "max_steps": None}
+            outcomes.append(
+                Outcome(
+                    scores=run.evaluate("val"),
+                    history={name: list(values) for name, values in run.history.items()},
+                    memory=meter.memory,
+                    multiply_adds=None if meter.per_row is None else meter.per_row * rows,
+                    parameters=config["parameters"],
+                    config=own,
+                    weights=_packed(run.model),
+                )
+            )
+        return outcomes
+
+    # How
 
     def train(self, data: Data, settings: Mapping[str, Any], seed: int, **options: Any) -> Run:
         """`fit` with an arm's settings."""
+        return self.prepared(data, settings, seed, **options).fit()
+
+    def prepared(
+        self, data: Data, settings: Mapping[str, Any], seed: int, **options: Any
+    ) -> automatic.Prepared:
+        """What an arm's settings make of `fit`'s arguments."""
         said = {name: settings[name] for name in _CHOSEN if settings.get(name) is not None}
         if "schedule" in settings and settings["schedule"] is None:
             said["schedule"] = "constant"
@@ -159,7 +229,7 @@ class Configured:
         if choice.lr is None and not options.get("fast_dev_run"):
             choice = replace(choice, lr=_found_rate(model, data, settings, choice, seed))
         options["callbacks"] = [*_callbacks(settings), *options.get("callbacks", ())]
-        return automatic.fit_source(
+        return automatic.prepare(
             data,
             network=model,
             loss=settings.get("loss"),
@@ -228,85 +298,18 @@ class _Clock(Callback):
         return took[len(took) // 2] if took else 0.0
 
 
-# Rows
-
-
-def _drawn_by_us(data: Data) -> bool:
-    """Whether the validation rows were drawn from the training rows, and not given as such."""
-    if not (isinstance(data.train, Resident) and isinstance(data.val, Resident)):
-        return False
-    rows = data.indices or {}
-    return "val" in rows and set(rows["val"]).isdisjoint(rows["train"])
-
-
-def _replaced(data: Data, train: Any, val: Any) -> Data:
-    return Data(
-        train,
-        val,
-        None,
-        task=data.task,
-        classes=data.classes,
-        preprocessing=data.preprocessing,
-        transform=data.transform,
-        augment=data.augment,
-        name=data.name,
+def _why_not_together(members: Sequence[automatic.Prepared]) -> str | None:
+    first = members[0]
+    rules: list[Any] = [member.rule for member in members]
+    if type(first.rule) is not Backprop:  # and no other is asked what it would cost
+        return "the rule is not Backprop"
+    return why_not_together(
+        [member.model for member in members],
+        [member.data for member in members],
+        first.objective,
+        rules,
+        first.options["batch_size"],
     )
-
-
-def _without_test(data: Data) -> Data:
-    return _replaced(data, data.train, data.val)
-
-
-def _with_validation(data: Data, seed: int) -> Data:
-    """A fifth of the training rows put aside."""
-    assert isinstance(data.train, Resident)
-    kept, aside = _parted(data.train, round(_VALIDATION_SHARE * len(data.train)), seed)
-    found = _replaced(data, kept, aside)
-    found.test = data.test
-    return found
-
-
-def _split_again(data: Data, seed: int) -> Data:
-    """Other rows of the same number to validate on."""
-    assert isinstance(data.train, Resident)
-    assert isinstance(data.val, Resident)
-    train, val = data.train.tensors, data.val.tensors
-    whole = Resident({name: torch.cat([train[name], val[name]]) for name in train})
-    return _replaced(data, *_parted(whole, len(data.val), seed))
-
-
-def _share(data: Data, fraction: float, seed: int) -> Data:
-    """Training on a part of the rows."""
-    if not isinstance(data.train, Resident):
-        raise ValueError("a fraction of the training rows needs them in memory, got a stream")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction must be a share of the training rows up to 1, got {fraction}")
-    rows = round(fraction * len(data.train))
-    if fraction == 1:
-        return data
-    if rows < 2:
-        raise ValueError(f"fraction={fraction} leaves {rows} of {len(data.train)} training rows")
-    return _replaced(data, _parted(data.train, rows, seed)[1], data.val)
-
-
-def _parted(split: Resident, count: int, seed: int) -> tuple[Resident, Resident]:
-    """The other rows, and `count` of them drawn so that classes keep their shares."""
-    from sklearn.model_selection import train_test_split
-
-    target = split.tensors.get("target")
-    labels = None
-    if target is not None and target.ndim == 1 and not target.is_floating_point():
-        labels = target.cpu().numpy()
-    numbers = list(range(len(split)))
-    try:
-        parts = train_test_split(numbers, test_size=count, random_state=seed, stratify=labels)
-    except ValueError:  # a class has one row only, or there are more classes than rows
-        parts = train_test_split(numbers, test_size=count, random_state=seed)
-    rest, drawn = (
-        Resident({name: value[sorted(part)] for name, value in split.tensors.items()})
-        for part in parts
-    )
-    return rest, drawn
 
 
 # What the base leaves unsaid
@@ -472,84 +475,7 @@ def _callbacks(settings: Mapping[str, Any]) -> list[Callback]:
     return made
 
 
-# What a trial costs
-
-
-class _Counting(TorchDispatchMode):
-    """Counts the operations of products and convolutions, and the bytes of tensors that live."""
-
-    def __init__(self, held: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.operations = self.bytes = self.peak = self.calls = 0
-        self._known = weakref.WeakSet[Any]()
-        for tensor in held:
-            self._hold(tensor)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self.calls += 1
-        if self.calls > _MOST_CALLS:
-            return result
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            self.operations += count(*args, **(kwargs or {}), out_val=result)
-        tree_map_only(Tensor, self._hold, result)
-        return result
-
-    def _hold(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        if storage in self._known:
-            return
-        self._known.add(storage)
-        self.bytes += storage.nbytes()
-        self.peak = max(self.peak, self.bytes)
-        weakref.finalize(storage, self._release, storage.nbytes()).atexit = False
-
-    def _release(self, size: int) -> None:
-        self.bytes -= size
-
-
-class _Meter(Callback):
-    """What the training costs: that of its first step, for as many rows as were seen."""
-
-    order = -100
-
-    def __init__(self) -> None:
-        self.counting: _Counting | None = None
-        self.rows = 0
-        self.per_row: float | None = None
-        self.memory: int | None = None
-
-    @property
-    def multiply_adds(self) -> float | None:
-        """Of all steps so far."""
-        return None if self.per_row is None else self.per_row * self.rows
-
-    def on_train_batch_start(self, trainer: "Trainer", batch: Any, batch_idx: int) -> None:
-        if trainer.step == 0 and not trainer.engine.compile:
-            model = trainer.model
-            self.counting = _Counting([*model.parameters(), *model.buffers(), *batch.values()])
-            self.counting.__enter__()
-
-    def on_train_batch_end(
-        self, trainer: "Trainer", outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        rows = len(next(iter(batch.values())))
-        if self.counting is not None:
-            counted = self._stop()
-            if counted.calls <= _MOST_CALLS:
-                self.per_row, self.memory = counted.operations / 2 / rows, counted.peak
-        self.rows += rows
-
-    def on_exception(self, trainer: "Trainer", exception: BaseException) -> None:
-        if self.counting is not None:
-            self._stop()
-
-    def _stop(self) -> _Counting:
-        assert self.counting is not None
-        counting, self.counting = self.counting, None
-        counting.__exit__(None, None, None)
-        return counting
+# Weights
 
 
 def _packed(model: nn.Module) -> bytes:

@@ -15,7 +15,7 @@ from neurarium.data import Data, load
 from neurarium.study.arms import Arm
 from neurarium.study.comparison import parse_budget
 from neurarium.study.configuration import Configured, canonical, unpacked
-from neurarium.study.trials import Store, Trial, spread
+from neurarium.study.trials import Store, Trial, groups, spread
 from neurarium.study.tune import Space, Tuning, tune
 from neurarium.study.verdicts import Verdict
 from neurarium.training import Run
@@ -268,9 +268,11 @@ def _confirm(
     known = {(t.arm.name, t.seed): store.read(t) for t in trials}
     outcomes = {key: outcome for key, outcome in known.items() if outcome is not None}
     left = [t for t in trials if (t.arm.name, t.seed) not in outcomes]
-    for trial, outcome in spread(experiment, left, workers=workers) if left else ():
-        store.write(trial, outcome)
-        outcomes[trial.arm.name, trial.seed] = outcome
+    waiting = [g for g in groups(experiment, trials, workers) if any(t in left for t in g)]
+    for trial, outcome in spread(experiment, waiting, workers=workers) if left else ():
+        if trial in left:
+            store.write(trial, outcome)
+            outcomes[trial.arm.name, trial.seed] = outcome
     credit: dict[str, list[np.ndarray]] = {"default": [], "tuned": []}
     scores: dict[str, list[float]] = {"default": [], "tuned": []}
     for trial in trials:

@@ -1,8 +1,10 @@
 """Trials: one arm with one seed each, run in processes, kept as they end."""
 
+import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import threading
 import time
@@ -15,7 +17,19 @@ from typing import Any, Protocol, runtime_checkable
 from neurarium.study.arms import Arm
 from neurarium.training.checkpoints import write_text
 
-__all__ = ["Experiment", "Outcome", "Store", "Trial", "run_trials", "spread"]
+__all__ = [
+    "Experiment",
+    "Outcome",
+    "SideBySide",
+    "Store",
+    "Trial",
+    "groups",
+    "run_trials",
+    "spread",
+]
+
+# More networks side by side gain little and are all lost if their process is.
+_MOST_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -62,12 +76,51 @@ class Experiment(Protocol):
     def run(self, settings: Mapping[str, Any], seed: int) -> Outcome: ...
 
 
-def run_trials(experiment: Experiment, trials: Sequence[Trial]) -> list[Outcome]:
-    """Run trials in this process, one after another; none of them stops the others.
+@runtime_checkable
+class SideBySide(Protocol):
+    """An experiment that can train several trials at once, in less time than one by one."""
 
-    All that goes to one process at once comes through here, so trials that could be trained
-    together, differing in their seed alone, can be.
+    def alike(self, settings: Mapping[str, Any]) -> str | None:
+        """The same for trials that may go together; None for one that may not."""
+        ...
+
+    def run_together(self, trials: Sequence[tuple[Mapping[str, Any], int]]) -> list[Outcome]: ...
+
+
+def groups(experiment: Experiment, trials: Sequence[Trial], workers: int) -> list[list[Trial]]:
+    """Trials that one process trains at once; alone, where nothing is gained by company.
+
+    They depend on all trials of a study and not on those that are left, so that one which is begun
+    again has the same company, and by that the same rounding.
     """
+    if not isinstance(experiment, SideBySide):
+        return [[trial] for trial in trials]
+    keys: dict[str, tuple[str | None, int]] = {}
+    seen: list[Any] = []
+    for arm in {trial.arm.name: trial.arm for trial in trials}.values():
+        settings = plain(arm.settings)
+        # Arms that are the same have companies of their own, which are the same too.
+        keys[arm.name] = experiment.alike(arm.settings), seen.count(settings)
+        seen.append(settings)
+    together: dict[Any, list[Trial]] = {}
+    for number, trial in enumerate(trials):
+        key = keys[trial.arm.name]
+        together.setdefault(number if key[0] is None else key, []).append(trial)
+    found = []
+    for members in together.values():
+        size = min(_MOST_TOGETHER, math.ceil(len(members) / workers))
+        found += [members[at : at + size] for at in range(0, len(members), size)]
+    return sorted(found, key=lambda group: trials.index(group[0]))
+
+
+def run_trials(experiment: Experiment, trials: Sequence[Trial]) -> list[Outcome]:
+    """Run trials in this process, side by side or one after another; none stops the others."""
+    if len(trials) > 1 and isinstance(experiment, SideBySide):
+        start = time.monotonic()
+        with contextlib.suppress(Exception):  # each by itself then says what is wrong with it
+            found = experiment.run_together([(t.arm.settings, t.seed) for t in trials])
+            took = round((time.monotonic() - start) / len(trials), 3)
+            return [replace(outcome, seconds=took) for outcome in found]
     return [_run(experiment, trial) for trial in trials]
 
 
@@ -86,7 +139,7 @@ def _run(experiment: Experiment, trial: Trial) -> Outcome:
 
 def spread(
     experiment: Experiment,
-    trials: Sequence[Trial],
+    groups: Sequence[Sequence[Trial]],
     *,
     workers: int,
     may_start: Callable[[Trial], bool] = lambda trial: True,
@@ -96,42 +149,45 @@ def spread(
     joblib runs them; inside `joblib.parallel_config("dask")` (or "ray") its cluster does.
 
     Args:
-        may_start: asked before each trial starts, in order; the first no ends the study.
+        groups: what one process runs at once.
+        may_start: asked before each group starts, in order; the first no ends the study.
     """
     import joblib
 
-    workers = max(1, min(workers, len(trials)))
+    workers = max(1, min(workers, len(groups)))
     parallel = joblib.Parallel(
         n_jobs=workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1
     )
-    started: list[Trial] = []
+    started: list[Sequence[Trial]] = []
 
     def calls() -> Iterator[Any]:
-        for trial in trials:
-            if not may_start(trial):
+        for group in groups:
+            if not may_start(group[0]):
                 return
-            started.append(trial)
-            yield joblib.delayed(_numbered)(experiment, len(started) - 1, trial, os.getpid())
+            started.append(group)
+            yield joblib.delayed(_numbered)(experiment, len(started) - 1, group, os.getpid())
 
     ended = set[int]()
     try:
-        for number, outcome in parallel(calls()):
+        for number, outcomes in parallel(calls()):
             ended.add(number)
-            yield started[number], outcome
+            yield from zip(started[number], outcomes, strict=True)
     except _process_died():
         # Which of those at work it was cannot be told, so each has a process of its own now.
-        for number, trial in enumerate(list(started)):
+        for number, group in enumerate(list(started)):
             if number not in ended:
-                yield trial, _alone(experiment, trial)
-        rest = [trial for trial in trials if trial not in started]
+                for trial in group:
+                    yield trial, _alone(experiment, trial)
+        rest = groups[len(started) :]
         if rest:
             yield from spread(experiment, rest, workers=workers, may_start=may_start)
 
 
-def _numbered(experiment: Experiment, number: int, trial: Trial, study: int) -> tuple[int, Outcome]:
+def _numbered(
+    experiment: Experiment, number: int, trials: Sequence[Trial], study: int
+) -> tuple[int, list[Outcome]]:
     leave_with(study)
-    (outcome,) = run_trials(experiment, [trial])
-    return number, outcome
+    return number, run_trials(experiment, trials)
 
 
 @functools.cache
@@ -161,7 +217,7 @@ def _alone(experiment: Experiment, trial: Trial) -> Outcome:
 
     with ProcessPoolExecutor(max_workers=1) as executor:
         try:
-            return executor.submit(_numbered, experiment, 0, trial, os.getpid()).result()[1]
+            return executor.submit(_numbered, experiment, 0, [trial], os.getpid()).result()[1][0]
         except _process_died():
             return Outcome(error="its process died; it may have needed more memory than there is")
 

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, cast
 
 import torch
@@ -31,7 +31,27 @@ _BACKPROP = ("lr", "weight_decay", "optimizer", "schedule")
 _LEAST_LR, _MOST_LR = 5e-3, 1e-2
 
 
-def fit_source(
+@dataclass
+class Prepared:
+    """A training with everything chosen; `options` are the other arguments of `training.fit`."""
+
+    model: nn.Module
+    data: Data
+    objective: Objective
+    rule: Rule
+    options: dict[str, Any]
+
+    def fit(self) -> Run:
+        """Train."""
+        return fit(self.model, self.data, self.objective, self.rule, **self.options)
+
+
+def fit_source(data: Data, **said: Any) -> Run:
+    """Train on these data with everything chosen that is not said: the arguments of `prepare`."""
+    return prepare(data, **said).fit()
+
+
+def prepare(
     data: Data,
     *,
     network: str | nn.Module | None = None,
@@ -48,8 +68,8 @@ def fit_source(
     tell: Callable[[str], object] | None = None,
     record: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Run:
-    """Train on this data with everything chosen that is not said.
+) -> Prepared:
+    """Choose everything that is not said of a training on these data.
 
     The network for a table is chosen by cross-validation on training rows. A small one is then
     trained on every row that is not a test row; other data keep validation rows, and the weights
@@ -96,18 +116,20 @@ def fit_source(
         rule = _backprop(choice, max_grad_norm)
     for line in choice.lines():
         (tell or str)(line)
-    return fit(
+    return Prepared(
         model,
         data,
         objective,
         rule,
-        epochs=choice.epochs,
-        batch_size=choice.batch_size,
-        seed=seed,
-        device=device,
-        callbacks=_with_defaults(callbacks, data, choice, known.whole_graph),
-        record={**(record or {}), "choice": asdict(choice), "choices": choice.lines()},
-        **options,
+        {
+            "epochs": choice.epochs,
+            "batch_size": choice.batch_size,
+            "seed": seed,
+            "device": device,
+            "callbacks": _with_defaults(callbacks, data, choice, known.whole_graph),
+            "record": {**(record or {}), "choice": asdict(choice), "choices": choice.lines()},
+            **options,
+        },
     )
 
 

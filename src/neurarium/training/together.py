@@ -4,10 +4,12 @@ A small network's step is mostly the calling of kernels; eight networks side by 
 """
 
 import copy
+import functools
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -20,8 +22,10 @@ from neurarium.learning import Backprop, NonFiniteError
 from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain, answering
 from neurarium.learning.rule import value_of
-from neurarium.objectives import Objective, supervised
+from neurarium.objectives import Objective
+from neurarium.objectives.supervised import plain_loss
 from neurarium.training import engine, randomness
+from neurarium.training.callbacks import EarlyStopping
 from neurarium.training.fit import metrics_for
 from neurarium.training.history import History
 from neurarium.training.run import Run, describe
@@ -45,6 +49,8 @@ def fit_together(
     epochs: int = 20,
     batch_size: int = 64,
     metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None,
+    patience: int | None = None,
+    threads: int | None = None,
 ) -> list[Run | NonFiniteError]:
     r"""Train perceptrons of one shape side by side, each as `fit` would by itself.
 
@@ -62,6 +68,9 @@ def fit_together(
         rules: a `Backprop` for each, with any optimizer, schedule and clipping.
         seeds: of the order of each one's rows, as in `fit`.
         metrics: computed on the validation split each epoch, as in `fit`.
+        patience: epochs without a lower validation loss after which a network is done, its best
+            weights restored, as by `EarlyStopping`; None trains all to the end.
+        threads: CPU threads; decided as by `fit` if None.
 
     Returns:
         For each network its run, or the error where its loss was no longer finite.
@@ -74,9 +83,19 @@ def fit_together(
     own = _each(data, models)
     if reason := _obstacle(models, own, objective, rules):
         raise ValueError(f"these networks cannot be trained together: {reason}; take fit for each")
-    with torch.random.fork_rng(), _Stack(models) as stack:
+    facts = engine.inspect(models[0], objective, own[0].example(batch_size), "cpu")
+    settings = engine.decide(facts, threads=threads)
+    with settings.active(), torch.random.fork_rng(), _Stack(models) as stack:
         return _train(
-            stack, own, objective, rules, seeds, epochs, batch_size, metrics_for(metrics, own[0])
+            stack,
+            own,
+            objective,
+            rules,
+            seeds,
+            epochs,
+            batch_size,
+            metrics_for(metrics, own[0]),
+            patience,
         )
 
 
@@ -108,8 +127,9 @@ def _obstacle(
 ) -> str | None:
     if len(models) < 2:
         return "there is only one"
-    splits = [split for one in data for split in (one.train, one.val)]
-    if not all(isinstance(split, Resident | None) for split in splits):
+    given = [split for one in data for split in (one.train, one.val) if split is not None]
+    splits = [split for split in given if isinstance(split, Resident)]
+    if len(splits) < len(given):
         return "the data are a stream"
     if len({tuple(len(s) for s in (one.train, one.val) if s is not None) for one in data}) > 1:
         return "their data have different lengths"
@@ -121,8 +141,11 @@ def _obstacle(
         return "the rule is not Backprop"
     if any(rule.gradient_accumulation_steps > 1 for rule in rules):
         return "batches are cut into parts"
-    if _slope_of(objective) is None:
+    slope = _slope_of(objective)
+    if slope is None:
         return "the objective is not a plain cross-entropy or mean squared error"
+    if not all(_usual(s.tensors[objective.target], slope) for s in splits):
+        return "the targets are not plain class numbers, or numbers for mean squared error"
     if len({repr(model) for model in models}) > 1:
         return "they differ in more than their weights"
     try:
@@ -149,6 +172,7 @@ def _train(
     epochs: int,
     batch_size: int,
     metrics: dict[str, Metric],
+    patience: int | None,
 ) -> list[Run | NonFiniteError]:
     ready = {id(one): [_prepared(one, s) for s in (one.train, one.val) if s] for one in data}
     train, *others = zip(*(ready[id(one)] for one in data), strict=True)
@@ -156,10 +180,14 @@ def _train(
     slope_of = _slope_of(objective)
     assert slope_of is not None
     moving = _bound(stack, objective, rules, epochs * train[0].steps(batch_size))
-    histories = [History() for _ in seeds]
+    seats = [_Seat(model) for model in stack.models]
+    stopping = [EarlyStopping(patience=patience) for _ in seats] if patience and val else []
     failed: dict[int, NonFiniteError] = {}
     start = time.monotonic()
     for epoch in range(epochs):
+        done = {k for k, seat in enumerate(seats) if seat.should_stop or k in failed}
+        if len(done) == len(seats):
+            break
         total, norms = torch.zeros(len(seeds)), [0.0] * len(seeds)
         for batch in _batches(train, batch_size, seeds, epoch):
             rows = batch["input"].shape[1]
@@ -167,11 +195,13 @@ def _train(
             for k in loss.isfinite().logical_not().nonzero().flatten().tolist():
                 failed.setdefault(k, NonFiniteError(f"the loss is {loss[k]} in epoch {epoch + 1}"))
             for k, rule in enumerate(moving):
-                if len(moving) == 1 or k not in failed:
+                if len(moving) == 1 or (k not in failed and k not in done):
                     norms[k] += rows * float(rule.update({}).get("grad_norm", 0.0))
             total += loss * rows
         measured = _evaluate(stack, val, objective, metrics) if val else {}
-        for k, history in enumerate(histories):
+        for k, seat in enumerate(seats):
+            if k in done:
+                continue
             rule = moving[k % len(moving)]
             row = {"epoch": epoch + 1, "step": rule.steps, "train_loss": float(total[k])}
             if rule.max_grad_norm or rule.max_grad_value:
@@ -180,7 +210,12 @@ def _train(
                 row[name] /= len(train[0])
             own = {f"val_{name}": value[k] for name, value in measured.items()}
             share = round((time.monotonic() - start) / len(seeds), 3)
-            history.append({**row, "lr": rule.current_lr, **own, "seconds": share})
+            seat.history.append({**row, "lr": rule.current_lr, **own, "seconds": share})
+            seat.epoch = epoch
+            if stopping:
+                stopping[k].on_validation_epoch_end(cast(Any, seat))
+    for stop, seat in zip(stopping, seats, strict=False):
+        stop.on_fit_end(cast(Any, seat))
     results: list[Run | NonFiniteError] = []
     for k, model in enumerate(stack.models):
         config = {
@@ -194,10 +229,20 @@ def _train(
             "trained_together": len(seeds),
             "hardware": {"machine": platform.machine(), "threads": torch.get_num_threads()},
         }
-        run = Run(model, data=data[k], objective=objective, history=histories[k], config=config)
+        run = Run(model, data=data[k], objective=objective, history=seats[k].history, config=config)
         run.rule = moving[k % len(moving)]
         results.append(failed.get(k, run))
     return results
+
+
+@dataclass
+class _Seat:
+    """Of a trainer, what `EarlyStopping` looks at; each network has one."""
+
+    model: nn.Module
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    should_stop: bool = False
 
 
 def _prepared(data: Data, split: Any) -> Resident:
@@ -370,11 +415,16 @@ def _mse(
     return error.square().mean((1, 2)), error.mul_(2 / error[0].numel())
 
 
-_SUPERVISED: Any = type(supervised("mse"))
 _SLOPES: dict[Any, Loss] = {losses.cross_entropy: _cross_entropy, losses.mse: _mse}
 
 
 def _slope_of(objective: Any) -> Loss | None:
-    if not isinstance(objective, _SUPERVISED) or objective.penalties:
-        return None
-    return _SLOPES.get(objective.loss)
+    loss: Any = plain_loss(objective)
+    return None if isinstance(loss, functools.partial) else _SLOPES.get(loss)
+
+
+def _usual(target: Tensor, slope: Loss) -> bool:
+    """Whether it is one class, none of them left out, or one number for each output."""
+    if slope is _mse:
+        return target.is_floating_point()
+    return target.ndim == 1 and target.dtype == torch.int64 and bool((target >= 0).all())
