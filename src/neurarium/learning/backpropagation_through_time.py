@@ -119,8 +119,10 @@ class BackpropThroughTime(PseudoGradient):
             )
         if "start" not in batch:
             return self.carried
-        on = ~batch["start"].bool().unsqueeze(1)
-        return [tuple(torch.where(on, part, 0) for part in state) for state in self.carried]
+        start = batch["start"].bool()
+        if bool(start.all()):
+            return None
+        return [tuple(_cleared(part, start) for part in state) for state in self.carried]
 
     def own_state(self) -> dict[str, Any]:
         """The states that are carried."""
@@ -154,6 +156,10 @@ class _Carrier(nn.Module):
         out, state = self.inner.unroll(x, self.length, self.state)
         self.state = [tuple(part.detach() for part in own) for own in state]
         return out[:, self.before :]
+
+
+def _cleared(part: Tensor, rows: Tensor) -> Tensor:
+    return part.masked_fill(rows.view(-1, *[1] * (part.ndim - 1)), 0)
 
 
 def _cut(batch: Batch, steps: int, start: int, end: int, begin: int) -> dict[str, Tensor]:

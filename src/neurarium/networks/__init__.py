@@ -32,6 +32,8 @@ from neurarium.networks.sequence import (
 )
 from neurarium.networks.spiking import SpikingMLP
 from neurarium.networks.transformer import Transformer
+from neurarium.networks.transformer_xl import TransformerXL
+from neurarium.networks.xlnet import XLNet
 
 __all__ = [
     "BERT",
@@ -55,6 +57,8 @@ __all__ = [
     "SequenceTagger",
     "SpikingMLP",
     "Transformer",
+    "TransformerXL",
+    "XLNet",
     "bump_network",
     "from_truth_table",
     "gate",

@@ -24,11 +24,13 @@ from neurarium.networks import (
     rbf,
     sequence,
     transformer,
+    transformer_xl,
+    xlnet,
 )
 
 _PARTS = (
     bert, cellular_srn, convnets, energy, evolving, forecaster, goodness, gpt, lista, mlp,
-    perceptron, programs, rbf, sequence, transformer,
+    perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

@@ -1,6 +1,11 @@
 """Objectives say what is good: callables `(model, batch) -> loss`, or a mapping with key `loss`."""
 
-from neurarium.objectives.language import mask_tokens, masked_language_model, next_sentence
+from neurarium.objectives.language import (
+    mask_tokens,
+    masked_language_model,
+    next_sentence,
+    permutation_language_model,
+)
 from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
 from neurarium.objectives.minima import WithoutBadMinima
 from neurarium.objectives.neural_augmentation import augment_and_classify
@@ -18,6 +23,7 @@ __all__ = [
     "masked_language_model",
     "next_sentence",
     "per_step",
+    "permutation_language_model",
     "supervised",
     "tangent_basis",
 ]

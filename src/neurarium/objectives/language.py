@@ -12,7 +12,7 @@ from neurarium.data import Batch
 from neurarium.layers import masks
 from neurarium.objectives.supervised import Objective, ask
 
-__all__ = ["mask_tokens", "masked_language_model", "next_sentence"]
+__all__ = ["mask_tokens", "masked_language_model", "next_sentence", "permutation_language_model"]
 
 Tokens = Int[Tensor, "batch tokens"]
 
@@ -135,3 +135,55 @@ class _NextSentence(nn.Module):
             guess = found if isinstance(found, Tensor) else found["loss"]
             parts = {**parts, "loss": parts["loss"] + guess, "masked": guess}
         return parts
+
+
+def permutation_language_model(predict: float = 1 / 6) -> Objective:
+    r"""How badly the last tokens of a random order are guessed from those before them in it.
+
+    $$L = -\mathbb{E}_{z}\, \frac{1}{n - c} \sum_{t > c} \log p(x_{z_t} \mid x_{z_{\le t - 1}}),
+      \qquad n - c = \lceil p\, n \rceil$$
+
+    An order of the places is drawn anew for each row and batch; the tokens stay where they are.
+    Reads `input`, and `segment` and `length` where there are; the model is one like `XLNet`, which
+    takes an `order`. With `predict=1` every token is guessed, the first from nothing; a batch that
+    holds an `order` of its own keeps it.
+
+    Args:
+        predict: $p$, the share of an order that is guessed; the paper's best is 1/6.
+
+    Source: Yang et al. (2019), XLNet, arXiv:1906.08237.
+    """
+    if not 0 < predict <= 1:
+        raise ValueError(f"predict must lie in (0, 1], got {predict}; it is a share of the tokens")
+    return _Permuted(predict)
+
+
+class _Permuted(nn.Module):
+    def __init__(self, predict: float) -> None:
+        super().__init__()
+        self.predict = predict
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
+        tokens = batch["input"].long()
+        rows, size = tokens.shape
+        length = batch.get("length", torch.full((rows,), size, device=tokens.device))
+        real = masks.padding(length, size)
+        if "order" in batch:
+            order = batch["order"].long()
+        else:  # padding comes last, where nobody sees it
+            draw = torch.rand(rows, size, device=tokens.device)
+            order = draw.masked_fill(~real, 2).argsort(1)
+        count = (self.predict * length).ceil().long()[:, None]
+        rank = order.argsort(1)
+        chosen = real & (rank >= length[:, None] - count)
+        logits = ask(model, {**batch, "input": tokens, "order": order}).float()
+        if not bool(chosen.any()):  # the mean of nothing
+            return logits.sum() * 0
+        loss = losses.cross_entropy(logits[chosen], tokens[chosen])
+        if torch.is_grad_enabled():
+            return loss
+        right = (logits.argmax(-1) == tokens)[chosen].float().mean()
+        return {"loss": loss, "accuracy": right}
+
+    def __repr__(self) -> str:
+        return f"permutation_language_model(predict={self.predict})"

@@ -9,6 +9,7 @@ from neurarium.layers.attention.linear import LinearAttention
 from neurarium.layers.attention.luong import LuongAttention
 from neurarium.layers.attention.multi_head import MultiHead
 from neurarium.layers.attention.normalizers import HardAttention, entmax15, sparsemax
+from neurarium.layers.attention.relative import RelativeMultiHead
 from neurarium.layers.attention.scores import (
     Additive,
     Bilinear,
@@ -33,6 +34,7 @@ __all__ = [
     "LocationBased",
     "LuongAttention",
     "MultiHead",
+    "RelativeMultiHead",
     "ScaledDot",
     "SegmentAttention",
     "attend",
