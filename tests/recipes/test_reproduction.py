@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 
 from neurarium import recipes, zoo
 from neurarium.recipes import Recipe, recipe, reproduction
+from neurarium.report.recipes import draw_curves
 
 
 def declared(function, expect=(0.0, 1.0)):
@@ -68,6 +70,19 @@ def test_the_first_of_several_values_is_the_figure_and_the_others_are_the_table(
     result = recipes.run("any", seeds=2)
     assert (result.figure, result.values) == ("a figure", [0.75, 1.75])
     assert result.table == {"last": [0.5, 1.5]}
+
+
+def test_curves_are_means_over_the_seeds_and_are_drawn(only, tmp_path):
+    size = "size by layer"
+    only(lambda seed=0: {"best": 0.5, size: {"relu, a": [1.0 + seed, 2.0], "tanh, a": [3.0, 4.0]}})
+    result = recipes.run("any", seeds=2)
+    assert result.curves == {size: {"relu, a": [1.5, 2.0], "tanh, a": [3.0, 4.0]}}
+    assert result.table == {}
+    assert json.loads(result.save(tmp_path / "it.json").read_text())["curves"] == result.curves
+    drawn = draw_curves(result.curves, tmp_path / "it.png")
+    with Image.open(drawn) as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 2 * picture.height, "two panels, side by side"
 
 
 def test_the_seed_decides_the_initial_weights_and_the_callers_randomness_stays(only):

@@ -149,6 +149,10 @@ def _run(recipe: "Recipe", seeds: int, output: Output) -> "Reproduction":
     output.say(f"  expected   {_range(result.expect)}: {verdict}")
     output.say(f"  seconds    {result.seconds:.0f}")
     output.say(f"  kept       {path}")
+    if result.curves:
+        from neurarium.report.recipes import draw_curves
+
+        output.say(f"  drawn      {draw_curves(result.curves, path.with_suffix('.png'))}")
     output.say()
     if result.table:
         means = [[what, _number(sum(v) / len(v))] for what, v in result.table.items()]

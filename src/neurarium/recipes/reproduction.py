@@ -19,7 +19,8 @@ from neurarium.data.errors import nearest
 from neurarium.study.statistics import interval
 from neurarium.training import checkpoints, randomness
 
-Figures = float | dict[str, float]
+Curves = dict[str, list[float]]
+Figures = float | dict[str, float] | dict[str, float | Curves]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def recipe(
     """Declare a function `(seed=0, **scale)` to be a recipe; its docstring lists each departure.
 
     The catalogue reads the arguments without running the file, so they must be literals. The
-    function returns the figure, or a dict of which the figure is the first value.
+    function returns the figure, or a dict of which the figure is the first value. A value called
+    "y by x" is curves, name -> the y of x = 1, 2, ..., and is drawn.
 
     Args:
         source: who published the figure, and where.
@@ -97,6 +99,7 @@ class Reproduction:
         interval: 95 % confidence interval of the mean over seeds (Student's t); None for one seed.
         holds: whether the mean lies in `expect`.
         table: what else the recipe measured, by name, a value per seed.
+        curves: "y by x" -> name -> the y of x = 1, 2, ..., means over the seeds.
         overrides: arguments given instead of the recipe's own; a scaled-down run, usually.
         record: the versions and the hardware that the seconds are of.
     """
@@ -112,6 +115,7 @@ class Reproduction:
     holds: bool
     seconds: float
     table: dict[str, list[float]] = field(default_factory=dict)
+    curves: dict[str, Curves] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
@@ -159,7 +163,8 @@ def run(name: str, seeds: int = 1, **overrides: Any) -> Reproduction:
     _check(recipe, overrides)
     start = time.monotonic()
     runs = [_by_name(recipe, recipe(seed, **overrides)) for seed in range(seeds)]
-    figures = {key: [run[key] for run in runs] for key in runs[0]}
+    figures: dict[str, list[Any]] = {key: [run[key] for run in runs] for key in runs[0]}
+    drawn = {key: figures.pop(key) for key, value in runs[0].items() if isinstance(value, dict)}
     values = figures.pop(recipe.figure)
     mean = statistics.fmean(values)
     return Reproduction(
@@ -174,6 +179,7 @@ def run(name: str, seeds: int = 1, **overrides: Any) -> Reproduction:
         holds=recipe.holds(mean),
         seconds=round(time.monotonic() - start, 1),
         table=figures,
+        curves={key: _mean_curves(value) for key, value in drawn.items()},
         overrides=overrides,
         record=_record(),
     )
@@ -188,11 +194,22 @@ def _check(recipe: Recipe, overrides: Mapping[str, Any]) -> None:
             )
 
 
-def _by_name(recipe: Recipe, result: Figures) -> dict[str, float]:
+def _mean_curves(of_seeds: list[Curves]) -> Curves:
+    return {
+        name: [
+            statistics.fmean(values) for values in zip(*(c[name] for c in of_seeds), strict=True)
+        ]
+        for name in of_seeds[0]
+    }
+
+
+def _by_name(recipe: Recipe, result: Figures) -> dict[str, float | Curves]:
     """The recipe's result by name, the figure's own name for the first of several values."""
-    values = list(result.items()) if isinstance(result, dict) else [(recipe.figure, result)]
+    values: list[Any] = (
+        list(result.items()) if isinstance(result, dict) else [(recipe.figure, result)]
+    )
     values[0] = (recipe.figure, values[0][1])
-    return {key: float(value) for key, value in values}
+    return {key: value if isinstance(value, dict) else float(value) for key, value in values}
 
 
 def _record() -> dict[str, Any]:
