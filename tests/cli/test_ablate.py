@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from tests.report.test_report import Page
+
 FIT = ["--network=MLP:hidden=8", "--epochs=8", "--lr=0.02", "--quiet", "--no-report"]
 
 
@@ -13,8 +15,13 @@ def test_parts_are_ranked_and_kept(neurarium):
     for kind in ("layers", "units", "connections", "inputs"):
         assert f"without {kind}" in out
     assert "petal length" in out
-    path = Path(out.split()[-1])
-    kept = json.loads(path.read_text())
+    page = Path(out.split()[-1])
+    drawn = Page(page.read_text())
+    assert sorted(drawn.titles) == ["Connections", "Inputs", "Layers", "Units"]
+    assert len(drawn.alts) == 4
+    assert any("petal length" in alt for alt in drawn.alts)
+    assert drawn.links == [] or all(link.startswith(("data:", "#")) for link in drawn.links)
+    kept = json.loads(page.with_suffix(".json").read_text())
     assert [part["loss"] for part in kept["parts"]] == sorted(
         (part["loss"] for part in kept["parts"]), reverse=True
     )

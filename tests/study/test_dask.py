@@ -1,7 +1,4 @@
-"""A study on a cluster: joblib's Dask backend in place of processes of this machine.
-
-Dask is no dependency; the test runs where `pip install "dask[distributed]"` was.
-"""
+"""A study on a cluster: joblib's Dask backend in place of processes of this machine."""
 
 import os
 
@@ -9,13 +6,14 @@ import pytest
 
 from neurarium.study import study
 
-distributed = pytest.importorskip("distributed", reason='needs: pip install "dask[distributed]"')
+distributed = pytest.importorskip("distributed", reason='needs: pip install "neurarium[cluster]"')
 
 
 def worker(seed=0, kind=1.0):
     return {"figure": kind + 0.1 * seed * seed, "process": float(os.getpid())}
 
 
+@pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
 def test_a_local_cluster_runs_the_trials_and_the_table_is_the_same():
     import joblib

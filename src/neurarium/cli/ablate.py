@@ -43,6 +43,7 @@ def ablate(
     """
     from neurarium.cli.evaluate import attach_data
     from neurarium.cli.folders import find_run
+    from neurarium.report import ablations
     from neurarium.study import parts
     from neurarium.training import Run
     from neurarium.training.checkpoints import write_text
@@ -67,6 +68,9 @@ def ablate(
         write_text(folder / "ablation.json", written(result, indent=1) + "\n")
         output.say()
         output.say(f"all      {shlex.quote(str(folder / 'ablation.json'))}")
+        metric = "r2" if loaded.task == "regression" else "accuracy"
+        page = ablations.write(found, metric, split, folder / "ablation.html", loaded.data.name)
+        output.say(f"report   {shlex.quote(str(page))}")
         output.result(result)
 
 

@@ -71,6 +71,19 @@ def _inline(svg: str, name: str, alt: str) -> Html:
     return Html(f'<svg {view[0]} role="img" aria-label="{text(alt)}">{svg.strip()}')
 
 
+def named_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """A row for each name, the first at the top, and room for the names."""
+    axes.figure.set_size_inches(3.5, 0.8 + 0.32 * max(len(names), 3))  # type: ignore[union-attr]
+    longest = min(max(map(len, names)), 26)
+    height = 0.8 + 0.32 * max(len(names), 3)
+    axes.figure.subplots_adjust(
+        left=min(0.09 + 0.0235 * longest, 0.6), bottom=0.5 / height, top=1 - 0.12 / height
+    )
+    shown = [name if len(name) <= 26 else f"{name[:25]}…" for name in names]
+    axes.set_yticks(range(len(names)), shown)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
 # Curves
 
 

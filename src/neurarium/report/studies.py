@@ -153,19 +153,6 @@ def _color(study: Study, arm: str) -> str:
     return _COLORS[names.index(arm) % len(_COLORS)]
 
 
-def _rows(axes: "Axes", names: Sequence[str]) -> None:
-    """A row for each name, the first at the top, and room for the names."""
-    axes.figure.set_size_inches(3.5, 0.8 + 0.32 * max(len(names), 3))  # type: ignore[union-attr]
-    longest = min(max(map(len, names)), 26)
-    height = 0.8 + 0.32 * max(len(names), 3)
-    axes.figure.subplots_adjust(
-        left=min(0.09 + 0.0235 * longest, 0.6), bottom=0.5 / height, top=1 - 0.12 / height
-    )
-    shown = [name if len(name) <= 26 else f"{name[:25]}…" for name in names]
-    axes.set_yticks(range(len(names)), shown)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-
-
 def _values(study: Study) -> Html | None:
     """Every seed's figure, and the mean with its bootstrap interval."""
     rows = [row for row in study.table.to_dict("records") if not _absent(row["mean"])]
@@ -180,7 +167,7 @@ def _values(study: Study) -> Html | None:
             if not _absent(row["mean_low"]):
                 axes.plot([row["mean_low"], row["mean_high"]], [place] * 2, color=color, lw=2)
             axes.plot(row["mean"], place, "D", color=color, ms=5)
-        _rows(axes, [row["arm"] for row in rows])
+        figures.named_rows(axes, [row["arm"] for row in rows])
         axes.set_xlabel(_what(study))
 
     alt = f"Mean {_what(study)} of each arm: " + "; ".join(
@@ -210,7 +197,7 @@ def _differences(study: Study) -> Html | None:
             assert one.difference is not None
             axes.plot(one.difference, place, "o", color=color, ms=6,
                       mfc="none" if hollow else color)  # fmt: skip
-        _rows(axes, [one.arm for one in found])
+        figures.named_rows(axes, [one.arm for one in found])
         axes.set_xlim(-1.1 * max(reach) or -1, 1.1 * max(reach) or 1)
         axes.set_xlabel(f"difference of {_what(study)}")
 
@@ -344,7 +331,7 @@ def _ranks(study: Study) -> Html | None:
             for end in (first, last):
                 axes.plot([ranks[order[end]]] * 2, [end, (first + last) / 2], color=figures.INK,
                           lw=0.6, alpha=0.5)  # fmt: skip
-        _rows(axes, order)
+        figures.named_rows(axes, order)
         axes.set_xlim(0.8, count + 0.2)
         axes.set_xlabel("mean rank (1: best)")
 
