@@ -18,11 +18,16 @@ Interval = tuple[float, float]
 __all__ = [
     "CalibrationTable",
     "accuracy",
+    "block_bootstrap",
     "calibration",
+    "crps",
     "expected_calibration_error",
     "intervals",
+    "mase",
+    "naive_error",
     "probabilities",
     "scores",
+    "smape",
     "wilson",
 ]
 
@@ -188,6 +193,111 @@ def expected_calibration_error(probabilities: Array, target: Array, bins: int = 
     table = calibration(probabilities, target, bins)
     gap = np.abs(table.accuracy - table.confidence)
     return float(np.nansum(table.count * gap) / max(table.count.sum(), 1))
+
+
+# Forecasts
+
+
+def naive_error(past: Array, season: int = 1) -> np.ndarray:
+    r"""How far a series moves in a season: the error of repeating the last one, on known values.
+
+    $$\frac{1}{T - m} \sum_{t = m + 1}^{T} |y_t - y_{t - m}|$$
+
+    Args:
+        past: `(T,)`, or `(T, columns)` for the error of each; NaN where unknown.
+        season: $m$ steps; 1 repeats the last value.
+
+    Source: Hyndman & Koehler (2006), Another look at measures of forecast accuracy, International
+    Journal of Forecasting 22(4).
+    """
+    series = _numpy(past).astype(np.float64)
+    if not 1 <= season < len(series):
+        raise ValueError(f"season must be from 1 to {len(series) - 1} steps, got {season}")
+    return np.asarray(np.nanmean(np.abs(series[season:] - series[:-season]), 0))
+
+
+def mase(target: Array, prediction: Array, error: float | np.ndarray) -> float:
+    r"""Mean absolute error as a share of that of the seasonal naive forecast in training.
+
+    $$\text{MASE} = \frac{\operatorname{mean} |y - \hat y|}
+      {\frac{1}{T - m} \sum_{t > m} |y_t - y_{t - m}|}$$
+
+    It has no unit; below 1, forecasts are better than repeating a season is one step ahead.
+
+    Args:
+        error: `naive_error` of the training values, one for each column (the last axis) or for all.
+
+    Source: Hyndman & Koehler (2006), Another look at measures of forecast accuracy, International
+    Journal of Forecasting 22(4).
+    """
+    return float(np.mean(np.abs(_numpy(target) - _numpy(prediction)) / np.asarray(error)))
+
+
+def smape(target: Array, prediction: Array) -> float:
+    r"""Symmetric relative error: 0 to 2; 0 where forecast and value both are 0.
+
+    $$\text{sMAPE} = \operatorname{mean} \frac{2\,|y - \hat y|}{|y| + |\hat y|}$$
+
+    Source: Makridakis (1993), Accuracy measures: theoretical and practical concerns, International
+    Journal of Forecasting 9(4).
+    """
+    y, guess = _numpy(target).astype(np.float64), _numpy(prediction).astype(np.float64)
+    size = np.abs(y) + np.abs(guess)
+    ratio = np.divide(2 * np.abs(y - guess), size, out=np.zeros_like(size), where=size > 0)
+    return float(ratio.mean())
+
+
+def crps(target: Array, samples: Array) -> float:
+    r"""Continuous ranked probability score of a forecast given by samples: 0 is perfect.
+
+    $$\text{CRPS}(F, y) = \int (F(x) - \mathbf 1[x \ge y])^2\, dx
+      = \operatorname{E} |X - y| - \tfrac12 \operatorname{E} |X - X'|$$
+
+    In the unit of the values; of one sample it is the absolute error.
+
+    Args:
+        samples: as `target`, with a last axis of samples; quantiles at evenly spaced levels do.
+
+    Source: Gneiting & Raftery (2007), Strictly proper scoring rules, prediction, and estimation,
+    Journal of the American Statistical Association 102(477).
+    """
+    y, x = _numpy(target).astype(np.float64), np.sort(_numpy(samples).astype(np.float64), -1)
+    if x.shape[:-1] != y.shape:
+        raise ValueError(f"samples need one axis more than target, got {x.shape} and {y.shape}")
+    count = x.shape[-1]
+    # The mean of |x_i - x_j| over all pairs, from the order of the samples.
+    weight = (2 * np.arange(1, count + 1) - count - 1) / count**2
+    return float(np.mean(np.abs(x - y[..., None]).mean(-1) - x @ weight))
+
+
+def block_bootstrap(
+    values: Array, block: int, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval | None:
+    r"""Interval of a mean over neighbours that resemble each other: whole blocks are resampled.
+
+    $$\bar v^* = \tfrac{1}{k \ell} \sum_{j=1}^{k} \sum_{i=1}^{\ell} v_{s_j + i}, \qquad
+      s_j \text{ uniform on } 0 \dots n - \ell$$
+
+    Errors of overlapping forecasts are such; taken for independent they promise too much.
+
+    Args:
+        values: one for each row, in order.
+        block: $\ell$ rows, at least as many as resemble each other.
+
+    Returns:
+        None for fewer than four blocks, which tell little.
+
+    Source: Künsch (1989), The jackknife and the bootstrap for general stationary observations,
+    Annals of Statistics 17(3).
+    """
+    v = _numpy(values).astype(np.float64)
+    count = len(v) // block
+    if count < 4:
+        return None
+    sums = np.convolve(v, np.ones(block), "valid") / block
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, count))
+    low, high = np.quantile(sums[drawn].mean(1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 # Checks

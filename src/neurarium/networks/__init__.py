@@ -13,9 +13,11 @@ from neurarium.networks.build import (
 from neurarium.networks.bumps import bump_network
 from neurarium.networks.cellular_srn import CellularSRN
 from neurarium.networks.convnets import LeNet5, ResNet
+from neurarium.networks.elmo import ELMo
 from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
 from neurarium.networks.forecaster import Forecaster, pinball
+from neurarium.networks.forecaster_linear import DLinear, NLinear
 from neurarium.networks.goodness import GoodnessNetwork
 from neurarium.networks.gpt import GPT
 from neurarium.networks.lista import LISTA, ista, unroll
@@ -43,12 +45,15 @@ __all__ = [
     "MLP",
     "Adaline",
     "CellularSRN",
+    "DLinear",
+    "ELMo",
     "EnergyNetwork",
     "EvolvingNetwork",
     "Forecaster",
     "GoodnessNetwork",
     "LanguageModel",
     "LeNet5",
+    "NLinear",
     "Perceptron",
     "RBFNetwork",
     "ResNet",

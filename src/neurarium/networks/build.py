@@ -12,9 +12,11 @@ from neurarium.networks import (
     bert,
     cellular_srn,
     convnets,
+    elmo,
     energy,
     evolving,
     forecaster,
+    forecaster_linear,
     goodness,
     gpt,
     lista,
@@ -29,8 +31,8 @@ from neurarium.networks import (
 )
 
 _PARTS = (
-    bert, cellular_srn, convnets, energy, evolving, forecaster, goodness, gpt, lista, mlp,
-    perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
+    bert, cellular_srn, convnets, elmo, energy, evolving, forecaster, forecaster_linear, goodness,
+    gpt, lista, mlp, perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network
@@ -39,11 +41,24 @@ NETWORKS: dict[str, Any] = {
     if inspect.isclass(network := getattr(part, name))
 }
 """Those that names and files may mean; a family adds its own by `include`."""
-_FROM_DATA = ("input_shape", "outputs", "categories", "sizes", "arguments")
+_FROM_DATA = (
+    "input_shape",
+    "outputs",
+    "categories",
+    "sizes",
+    "arguments",
+    "targets",
+    "quantiles",
+    "options",
+)
 
 
 def for_data(
-    spec: str | nn.Module, input_shape: Sequence[int], outputs: int, categories: Sequence[int] = ()
+    spec: str | nn.Module,
+    input_shape: Sequence[int],
+    outputs: int,
+    categories: Sequence[int] = (),
+    **known: Any,
 ) -> nn.Module:
     """A network whose first and last sizes fit the data; a module is returned as it is.
 
@@ -52,6 +67,7 @@ def for_data(
         input_shape: shape of one example, without the batch axis.
         outputs: number of logits or regression outputs.
         categories: cardinalities of the categorical columns, the last ones of the input.
+        known: what the networks of one kind of data need besides.
     """
     if isinstance(spec, nn.Module):
         return spec
@@ -60,7 +76,7 @@ def for_data(
     }
     make = _names.resolve(spec, fitted, "model")
     try:
-        return make(tuple(input_shape), outputs, tuple(categories))
+        return make(tuple(input_shape), outputs, tuple(categories), **known)
     except TypeError as error:  # an argument that only the constructor could refuse
         network = _names.resolve(spec.partition(":")[0], NETWORKS, "model")
         raise ValueError(f"{spec!r} does not fit ({error}); {_takes(network)}") from error

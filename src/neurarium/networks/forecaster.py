@@ -1,5 +1,6 @@
-"""What comes next in a series: at once or step by step, as numbers or as distributions."""
+"""What comes next in a series: at once or step by step, as numbers or as quantiles."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,8 @@ from neurarium.layers.recurrent import Recurrent, State
 from neurarium.networks._config import remember
 
 __all__ = ["Forecaster", "pinball"]
+
+Quantiles = tuple[float, ...] | list[float]
 
 
 class Forecaster(nn.Module):
@@ -47,7 +50,7 @@ class Forecaster(nn.Module):
         cell: str = "lstm",
         hidden: int = 64,
         layers: int = 1,
-        quantiles: tuple[float, ...] | list[float] = (),
+        quantiles: Quantiles = (),
     ) -> None:
         super().__init__()
         if strategy not in ("direct", "recursive"):
@@ -57,8 +60,7 @@ class Forecaster(nn.Module):
                 "a recursive forecast is fed back as the next input: it predicts all columns, as "
                 "numbers; take strategy='direct' for some of them or for quantiles"
             )
-        if not all(0 < q < 1 for q in quantiles):
-            raise ValueError(f"quantiles must lie between 0 and 1, got {tuple(quantiles)}")
+        check_quantiles(quantiles)
         remember(self, inputs=inputs, horizon=horizon, targets=targets, strategy=strategy)
         remember(self, cell=cell, hidden=hidden, layers=layers, quantiles=tuple(quantiles))
         self.columns, self.steps = targets or inputs, horizon
@@ -69,6 +71,20 @@ class Forecaster(nn.Module):
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)
         self.recursive = strategy == "recursive"
+
+    @classmethod
+    def for_data(
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int] = (),
+        *,
+        targets: int | None = None,
+        quantiles: Quantiles = (),
+        **options: Any,
+    ) -> "Forecaster":
+        """For windows of shape (steps, columns), `outputs` steps ahead."""
+        return cls(input_shape[1], outputs, targets, quantiles=quantiles, **options)
 
     def forward(
         self, x: Float[Tensor, "batch steps ..."], length: Any = None
@@ -101,6 +117,62 @@ class Forecaster(nn.Module):
             h, state = self.recurrent(answers[-1].unsqueeze(1), None, state)
             answers.append(answers[-1] + self.out(h[:, 0]))
         return torch.stack(answers, dim=1)
+
+
+class ColumnForecaster(nn.Module):
+    """The next steps of each of the first columns from its own past, by one network for all.
+
+    Columns after the first `targets` are not read.
+    """
+
+    targets: int
+    horizon: int
+    quantiles: Quantiles
+
+    @classmethod
+    def for_data(
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int] = (),
+        *,
+        targets: int = 1,
+        quantiles: Quantiles = (),
+        **options: Any,
+    ) -> "ColumnForecaster":
+        """For windows of shape (steps, columns), `outputs` steps ahead."""
+        sizes = {"horizon": outputs, "targets": targets, "quantiles": quantiles}
+        return cls(history=input_shape[0], **sizes, **options)
+
+    def forward(self, x: Float[Tensor, "batch steps ..."]) -> Float[Tensor, "batch horizon ..."]:
+        """Forecasts of shape (batch, horizon, targets), with quantiles also (..., quantiles).
+
+        A series without columns, (batch, steps), has forecasts (batch, horizon).
+        """
+        ahead = self.ahead(by_column(x, self.targets))
+        ahead = ahead.unflatten(0, (len(x), -1)).transpose(1, 2)
+        ahead = ahead if self.quantiles else ahead.squeeze(3)
+        return ahead.squeeze(2) if x.ndim == 2 else ahead
+
+    def ahead(
+        self, series: Float[Tensor, "series steps"]
+    ) -> Float[Tensor, "series horizon quantiles"]:
+        """The forecasts of single series, in a last axis of length 1 if not of quantiles."""
+        raise NotImplementedError
+
+
+def by_column(x: Tensor, targets: int) -> Tensor:
+    """The first columns of windows as so many series: (batch * targets, steps)."""
+    series = x.unsqueeze(2) if x.ndim == 2 else x
+    if series.shape[2] < targets:
+        raise ValueError(f"there are {targets} targets, but the series has {series.shape[2]}")
+    return series[..., :targets].transpose(1, 2).flatten(0, 1)
+
+
+def check_quantiles(quantiles: Quantiles) -> None:
+    """Refuse what is no quantile."""
+    if not all(0 < q < 1 for q in quantiles):
+        raise ValueError(f"quantiles must lie between 0 and 1, got {tuple(quantiles)}")
 
 
 def pinball(

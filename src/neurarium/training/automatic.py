@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from neurarium import learning, losses, networks
 from neurarium._names import resolve
-from neurarium.data import Data, Resident, Windows, load
+from neurarium.data import Data, Resident, SeriesPreprocessing, Windows, load
 from neurarium.data.augment import compose
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
 from neurarium.learning import Backprop, Rule
@@ -29,6 +30,8 @@ Loss = Callable[..., Tensor]
 _BACKPROP = ("lr", "weight_decay", "optimizer", "schedule")
 # One range test is a noisy measurement, and no network that is chosen here wants less or more.
 _LEAST_LR, _MOST_LR = 5e-3, 1e-2
+# Of a forecast: eight in ten values lie between the outer ones, if they are right.
+_QUANTILES = (0.1, 0.5, 0.9)
 
 
 @dataclass
@@ -110,7 +113,11 @@ def prepare(
             why = "all rows, which the rule asks for"
             choice = choice.overridden({"batch_size": size}).because(batch_size=why)
     choice = _stretched(choice, said, data, options.get("max_steps"))
-    model = network if isinstance(network, nn.Module) else _build(choice.network, data, seed)
+    model = network if isinstance(network, nn.Module) else None
+    if model is None:
+        model = _build(choice.network, data, seed, () if loss else _QUANTILES)
+    if known.series:
+        options.setdefault("metrics", {})  # in units of the network they would tell nothing
     if rule is None:
         choice = _range_tested(choice, model, data, objective, seed, device)
         rule = _backprop(choice, max_grad_norm)
@@ -148,6 +155,7 @@ def facts(data: Data, device: str = "cpu") -> Facts:
         graph=graph,
         whole_graph=isinstance(data.train, AllRows),
         text=isinstance(data.train, Windows),
+        series=isinstance(data.preprocessing, SeriesPreprocessing),
     )
 
 
@@ -232,6 +240,7 @@ def _worth_comparing(
         known.image
         or known.graph
         or known.text
+        or known.series
         or known.rows is None
         or "network" in said
         or options.get("fast_dev_run")
@@ -245,6 +254,8 @@ def _loss(data: Data, loss: str | Loss | None) -> Loss:
         return resolve(loss, losses, "loss")
     if isinstance(data.train, Windows):
         return losses.cross_entropy
+    if isinstance(data.preprocessing, SeriesPreprocessing):
+        return partial(networks.pinball, quantiles=_QUANTILES)
     if data.task is None:
         raise ValueError("the task of this data is unknown, so there is no usual loss; pass loss")
     return _LOSSES[data.task]
@@ -258,13 +269,18 @@ def _objective(known: Facts, loss: Loss, penalties: Sequence[str | Loss]) -> Obj
     return per_step(loss)
 
 
-def _build(network: str, data: Data, seed: int) -> nn.Module:
+def _build(
+    network: str, data: Data, seed: int, quantiles: tuple[float, ...] = _QUANTILES
+) -> nn.Module:
     with randomness.isolated():
         torch.manual_seed(seed)
         categories = facts(data).categories
         vocab = getattr(data.preprocessing, "vocab", None)
         outputs = data.outputs if vocab is None else vocab
-        return networks.for_data(network, data.input_shape, outputs, categories)
+        known: dict[str, Any] = {}
+        if isinstance(data.preprocessing, SeriesPreprocessing):
+            known = {"targets": data.preprocessing.targets, "quantiles": quantiles}
+        return networks.for_data(network, data.input_shape, outputs, categories, **known)
 
 
 def _backprop(choice: Choice, max_grad_norm: float | None = None) -> Backprop:

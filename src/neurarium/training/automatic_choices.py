@@ -10,6 +10,7 @@ from typing import Any
 _SMALL_TABLE, _SMALL_IMAGES = 10_000, 2_000
 # Cross-validation must end in seconds; 500 and 250 steps scored within 0.005 of these.
 _LEAST_STEPS = 350
+_SERIES_STEPS = 1_000
 _BATCH_SIZES = ((1_000, 32), (5_000, 64), (30_000, 128))  # up to so many rows
 _WIDE, _NARROW = "MLP:hidden=256x256,dropout=0.1", "MLP:hidden=64,dropout=0.5"
 
@@ -25,6 +26,7 @@ class Facts:
         accelerated: whether a GPU computes.
         graph: whether rows are nodes or graphs; `whole_graph`, whether each pass is one step.
         text: whether rows are windows of a text, in tokens.
+        series: whether rows are windows of a series, to be gone on with.
     """
 
     rows: int | None
@@ -35,6 +37,7 @@ class Facts:
     graph: bool = False
     whole_graph: bool = False
     text: bool = False
+    series: bool = False
 
     @property
     def about(self) -> int:
@@ -50,7 +53,8 @@ class Facts:
     def small(self) -> bool:
         """Whether there are too few rows to put some aside."""
         most = _SMALL_IMAGES if self.image else _SMALL_TABLE
-        return not self.graph and not self.text and self.about + self.validation_rows < most
+        apart = self.graph or self.text or self.series
+        return not apart and self.about + self.validation_rows < most
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ def choose(facts: Facts) -> Choice:
         return _for_graph(facts)
     if facts.text:
         return _for_text(facts)
+    if facts.series:
+        return _for_series(facts)
     network = _convolutional(facts) if facts.image else _NARROW if facts.small else _WIDE
     kind = "images" if facts.image else "a table"
     return _with_length(Choice(network, 0, 0), facts).because(
@@ -168,6 +174,18 @@ def _for_text(facts: Facts) -> Choice:
     return choice.because(
         network="usual for text", epochs=why, batch_size="for text", lr="usual for its size"
     )
+
+
+def _for_series(facts: Facts) -> Choice:
+    """A linear map of the past: few deeper networks forecast better, and none as quickly."""
+    batch_size = next((size for up_to, size in _BATCH_SIZES if facts.about < up_to), 256)
+    steps = math.ceil(facts.about / batch_size)
+    epochs = max(10, math.ceil(_SERIES_STEPS / steps))
+    choice = Choice("NLinear", epochs, batch_size, 3e-3, 0.0, patience=max(5, epochs // 3))
+    return choice.because(
+        network="hard to beat on series", epochs=f"{epochs * steps:,} steps",
+        batch_size=f"for {facts.about:,} windows", lr="usual for it",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
