@@ -40,6 +40,7 @@ FAMILIES = {
     "networks.neuron_models": "Neuron models",
     "objectives": "Objectives",
     "text.decode": "Decoding",
+    "text.ctc": "Decoding",
     "optim.schedules": "Schedules",
     "optim": "Optimizers",
     "learning": "Learning rules",

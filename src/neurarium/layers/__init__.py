@@ -22,6 +22,7 @@ from neurarium.layers.recurrent import (
     record_states,
     recurrent_,
 )
+from neurarium.layers.scalar_mix import ScalarMix
 from neurarium.layers.spiking import LIF, SpikeTrain, spike
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
 
@@ -43,6 +44,7 @@ __all__ = [
     "QuantizedReLU",
     "RNNCell",
     "Recurrent",
+    "ScalarMix",
     "SpikeTrain",
     "WeightStandardization",
     "argmin_activation",

@@ -14,6 +14,7 @@ from neurarium.losses.classification import (
     nll,
     squared_hinge,
 )
+from neurarium.losses.ctc import ctc
 from neurarium.losses.divergences import bregman
 from neurarium.losses.modules import FocalLoss as FocalLoss
 from neurarium.losses.modules import GeneralRobustLoss as GeneralRobustLoss
@@ -35,6 +36,7 @@ __all__ = [
     "binary_cross_entropy",
     "bregman",
     "cross_entropy",
+    "ctc",
     "focal",
     "gaussian_nll",
     "general_robust",

@@ -1,6 +1,7 @@
 """Objectives say what is good: callables `(model, batch) -> loss`, or a mapping with key `loss`."""
 
 from neurarium.objectives.language import (
+    bidirectional_language_model,
     mask_tokens,
     masked_language_model,
     next_sentence,
@@ -9,7 +10,7 @@ from neurarium.objectives.language import (
 from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
 from neurarium.objectives.minima import WithoutBadMinima
 from neurarium.objectives.neural_augmentation import augment_and_classify
-from neurarium.objectives.sequences import per_step
+from neurarium.objectives.sequences import per_step, transcription
 from neurarium.objectives.supervised import Objective, supervised
 from neurarium.objectives.supervised import ask as ask
 
@@ -17,6 +18,7 @@ __all__ = [
     "Objective",
     "WithoutBadMinima",
     "augment_and_classify",
+    "bidirectional_language_model",
     "contractive",
     "manifold_tangent",
     "mask_tokens",
@@ -26,4 +28,5 @@ __all__ = [
     "permutation_language_model",
     "supervised",
     "tangent_basis",
+    "transcription",
 ]

@@ -12,7 +12,13 @@ from neurarium.data import Batch
 from neurarium.layers import masks
 from neurarium.objectives.supervised import Objective, ask
 
-__all__ = ["mask_tokens", "masked_language_model", "next_sentence", "permutation_language_model"]
+__all__ = [
+    "bidirectional_language_model",
+    "mask_tokens",
+    "masked_language_model",
+    "next_sentence",
+    "permutation_language_model",
+]
 
 Tokens = Int[Tensor, "batch tokens"]
 
@@ -187,3 +193,38 @@ class _Permuted(nn.Module):
 
     def __repr__(self) -> str:
         return f"permutation_language_model(predict={self.predict})"
+
+
+def bidirectional_language_model() -> Objective:
+    r"""How badly each word is guessed from those before it, and from those behind it.
+
+    $$L = -\frac{1}{2} \Bigl(\frac{1}{n - 1} \sum_{k > 1} \log p(t_k \mid t_{<k}) +
+      \frac{1}{n - 1} \sum_{k < n} \log p(t_k \mid t_{>k})\Bigr)$$
+
+    Reads `input`, `length` where rows are padded, and `target`, the words' numbers, where `input`
+    holds their characters. The model is one like `ELMo`, which answers for both directions.
+
+    Source: Peters et al. (2018), Deep contextualized word representations, arXiv:1802.05365.
+    """
+    return _BothWays()
+
+
+class _BothWays(nn.Module):
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
+        words = batch.get("target", batch["input"]).long()
+        ahead, back = ask(model, batch).float()
+        if "length" in batch:
+            words = words.masked_fill(~masks.padding(batch["length"], words.shape[1]), -100)
+        # A real word has a real one on its other side, but for the last of a padded row.
+        following, before = words[:, 1:], words[:, :-1].masked_fill(words[:, 1:] == -100, -100)
+        parts = [
+            losses.cross_entropy(logits.flatten(0, 1), target.flatten())
+            if bool((target != -100).any())
+            else logits.sum() * 0
+            for logits, target in ((ahead[:, :-1], following), (back[:, 1:], before))
+        ]
+        loss = (parts[0] + parts[1]) / 2
+        return {"loss": loss, "forward": parts[0], "backward": parts[1]}
+
+    def __repr__(self) -> str:
+        return "bidirectional_language_model()"

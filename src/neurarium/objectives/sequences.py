@@ -11,7 +11,7 @@ from neurarium._names import resolve
 from neurarium.data import Batch
 from neurarium.objectives.supervised import Objective, ask
 
-__all__ = ["per_step"]
+__all__ = ["per_step", "transcription"]
 
 
 def per_step(loss: str | Callable[..., Tensor] = "cross_entropy") -> Objective:
@@ -71,3 +71,48 @@ class _PerStep(nn.Module):
 def _real(length: Tensor, target: Tensor) -> Tensor:
     """The steps that exist."""
     return torch.arange(target.shape[1], device=length.device) < length.unsqueeze(1)
+
+
+def transcription(blank: int = 0) -> Objective:
+    r"""Label sequences that nobody has aligned with the steps: the loss of `losses.ctc`.
+
+    $$L = -\frac{1}{n} \sum_i \log \sum_{\pi \in B^{-1}(y_i)} \prod_t p_{it}(\pi_t)$$
+
+    Reads `input`, `target` (labels, which are not the blank), and `length` and `target_length`
+    where rows are padded. When nothing is trained the share of rows whose best path spells all
+    labels is told too, as `accuracy`.
+
+    Args:
+        blank: the class that is no label.
+
+    Source: Graves, Fernández, Gomez & Schmidhuber (2006), Connectionist temporal classification,
+    ICML.
+    """
+    return _Transcription(blank)
+
+
+class _Transcription(nn.Module):
+    def __init__(self, blank: int) -> None:
+        super().__init__()
+        self.blank = blank
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor | dict[str, Tensor]:
+        logits, target = ask(model, batch).float(), batch["target"]
+        length, labels = batch.get("length"), batch.get("target_length")
+        loss = losses.ctc(logits, target, length, labels, self.blank)
+        if torch.is_grad_enabled():
+            return loss
+        path = logits.argmax(-1)
+        real = torch.ones_like(path, dtype=torch.bool) if length is None else _real(length, path)
+        said = real & (path != self.blank)
+        said[:, 1:] &= path[:, 1:] != path[:, :-1]
+        counts = said.sum(1)
+        spelled = path.gather(1, (~said).int().argsort(dim=1, stable=True))[:, : target.shape[1]]
+        spelled = nn.functional.pad(spelled, (0, target.shape[1] - spelled.shape[1]))
+        wanted = torch.full_like(counts, target.shape[1]) if labels is None else labels
+        beyond = torch.arange(target.shape[1], device=target.device) >= wanted[:, None]
+        right = (counts == wanted) & ((spelled == target) | beyond).all(1)
+        return {"loss": loss, "accuracy": right.float().mean()}
+
+    def __repr__(self) -> str:
+        return f"transcription(blank={self.blank})"
