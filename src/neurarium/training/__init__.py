@@ -14,6 +14,7 @@ from neurarium.training.callbacks import (
     Progress,
     Proximal,
     ReduceOnPlateau,
+    ScheduledSampling,
 )
 from neurarium.training.checkpoints import CheckpointError
 from neurarium.training.engine import Engine
@@ -47,6 +48,7 @@ __all__ = [
     "Proximal",
     "ReduceOnPlateau",
     "Run",
+    "ScheduledSampling",
     "Trainer",
     "fit",
     "fit_together",

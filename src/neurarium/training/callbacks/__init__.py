@@ -11,6 +11,7 @@ from neurarium.training.callbacks.logging import JSONLines, Progress
 from neurarium.training.callbacks.max_norm import MaxNorm
 from neurarium.training.callbacks.proximal import Proximal
 from neurarium.training.callbacks.reduce_on_plateau import ReduceOnPlateau
+from neurarium.training.callbacks.scheduled_sampling import ScheduledSampling
 
 __all__ = [
     "EMA",
@@ -25,4 +26,5 @@ __all__ = [
     "Progress",
     "Proximal",
     "ReduceOnPlateau",
+    "ScheduledSampling",
 ]
