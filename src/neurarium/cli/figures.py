@@ -17,6 +17,7 @@ class Figures:
 
     Args:
         constant: what the best constant answer scores, and `answer` which one that is.
+        baselines: of forecasts, what each naive one scores.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Figures:
     intervals: Mapping[str, tuple[float, float]]
     constant: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def show(self, output: Output) -> None:
         """A table: each figure, its interval, and what a constant answer reaches."""
@@ -50,16 +52,21 @@ class Figures:
     def json(self) -> dict[str, Any]:
         """The figures under scikit-learn's names."""
         intervals = {name: list(pair) for name, pair in self.intervals.items()}
-        return {"scores": dict(self.scores), "intervals": intervals}
+        found = {"scores": dict(self.scores), "intervals": intervals}
+        return {**found, "baselines": dict(self.baselines)} if self.baselines else found
 
 
 def figures_of_split(run: "Run", split: str) -> Figures:
     """The figures of one of the run's own splits."""
-    from neurarium.data import Resident
+    from neurarium.data import Resident, SeriesPreprocessing
     from neurarium.report.facts import Facts
 
     if run.data is not None and getattr(run.data, split, None) is None:
         run.data.split(split)  # says which there are
+    if run.data is not None and isinstance(run.preprocessing, SeriesPreprocessing):
+        windows = run.data.split(split)
+        assert isinstance(windows, Resident)
+        return _of_forecasts(run, windows, split)
     facts = Facts(run, [split])
     if facts.main is None:
         rows = run.data.split(split) if run.data is not None and run.objective is not None else None
@@ -71,10 +78,23 @@ def figures_of_split(run: "Run", split: str) -> Figures:
     return Figures(split, len(main), main.scores, main.intervals, known, answer)
 
 
+def _of_forecasts(run: "Run", rows: "Resident", title: str) -> Figures:
+    from neurarium.report.forecasts import Forecasts, baseline_scores, described, verdict
+
+    found = Forecasts.of(run, rows)
+    known, best = baseline_scores(found), found.best_baseline
+    answer = f"the {described(best, found)}. {verdict(found)}"
+    scores, intervals = found.scores, found.intervals
+    return Figures(title, len(found), scores, intervals, known[best], answer, known)
+
+
 def figures_of_rows(run: "Run", rows: "Resident", title: str) -> Figures:
     """The figures of new rows."""
     from neurarium import metrics
+    from neurarium.data import SeriesPreprocessing
 
+    if isinstance(run.preprocessing, SeriesPreprocessing):
+        return _of_forecasts(run, rows, title)
     output, target = run.outputs(rows)
     if run.task is None:
         return Figures(title, len(rows), run.evaluate(rows), {})

@@ -13,7 +13,8 @@ from neurarium.cli.output import Output
 
 # The flags by whom they concern; those not said are left to the defaults that fit the data.
 _READING = (
-    "target task types header delimiter encoding image_size edges directed test_size val_size seed"
+    "target task types header delimiter encoding image_size edges directed time horizon "
+    "history season test_size val_size seed"
 )
 _TRAINING = (
     "network loss penalties augment rule callback optimizer lr schedule weight_decay max_grad_norm "
@@ -33,6 +34,10 @@ def fit(
     image_size: flags.ImageSize = None,
     edges: flags.Edges = None,
     directed: flags.Directed = None,
+    time: flags.Time = None,
+    horizon: flags.Horizon = None,
+    history: flags.History = None,
+    season: flags.Season = None,
     test_size: flags.TestSize = None,
     val_size: flags.ValSize = None,
     network: flags.Network = None,

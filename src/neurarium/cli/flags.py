@@ -37,6 +37,14 @@ Edges = Annotated[
 Directed = Annotated[
     bool | None, Option("--directed/--undirected", help="Whether edges lead one way only.")
 ]
+Time = Annotated[
+    str | None, Option(metavar="COLUMN", help="Of times: the rows are a series, to be forecast.")
+]
+Horizon = Annotated[int | None, Option(metavar="ROWS", help="Of a series: how far ahead.")]
+History = Annotated[int | None, Option(metavar="ROWS", help="Of a series: how far back is seen.")]
+Season = Annotated[
+    int | None, Option(metavar="ROWS", help="Of a series: of its cycle, 1 for none.")
+]
 TestSize = Annotated[float | None, Option(metavar="SHARE", help="Of the rows, for the test.")]
 ValSize = Annotated[
     float | None, Option(metavar="SHARE", help="Of the other rows, for validation.")

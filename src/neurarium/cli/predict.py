@@ -27,18 +27,22 @@ def predict(
 ) -> None:
     """Predict new rows, as CSV.
 
-    One prediction for each row, in their order. Missing values, and words never seen in training,
-    are no error.
+    One prediction for each row, in their order; of a series, what comes after the rows. Missing
+    values, and words never seen in training, are no error.
     """
     from neurarium.cli.folders import find_run
     from neurarium.cli.rows import read_rows
+    from neurarium.data import SeriesPreprocessing
     from neurarium.training import Run
 
     reading = flags.given(locals(), "header delimiter encoding")
     folder = find_run(run)
     loaded = Run.load(folder)
     rows = read_rows(loaded, source, reading)
-    table = _answers(loaded, rows.prepared(loaded), proba)
+    if isinstance(loaded.preprocessing, SeriesPreprocessing):
+        table = _forecast(loaded, rows.x)
+    else:
+        table = _answers(loaded, rows.prepared(loaded), proba)
     if rows.names is not None:
         table = {"file": rows.names, **table}
     result: dict[str, Any] = {"run": str(folder), "rows": len(next(iter(table.values())))}
@@ -68,6 +72,26 @@ def _answers(run: "Run", split: Any, proba: bool) -> dict[str, list[Any]]:
         table = {"prediction": answers.reshape(-1).tolist()}
     if proba:
         table |= _probabilities(run, output)
+    return table
+
+
+def _forecast(run: "Run", frame: Any) -> dict[str, list[Any]]:
+    """The rows that come next: their times, and forecasts with the interval there is."""
+    from neurarium.data import Resident, SeriesPreprocessing
+
+    fitted = run.preprocessing
+    assert isinstance(fitted, SeriesPreprocessing)
+    output = run.forward(Resident(fitted.transform(frame)))
+    table: dict[str, list[Any]] = {fitted.clock.name: fitted.following(frame)}
+    middle = fitted.in_units(output)[0]
+    levels = getattr(run.model, "quantiles", ()) if output.ndim == 4 else ()
+    for i, name in enumerate(fitted.target_names):
+        of = f"_{name}" * (fitted.targets > 1)
+        table[f"prediction{of}"] = middle[:, i].tolist()
+        if len(levels) > 1:
+            found = fitted.quantiles(output)[0, :, i]
+            for place in (0, -1):
+                table[f"quantile_{levels[place]:g}{of}"] = found[:, place].tolist()
     return table
 
 

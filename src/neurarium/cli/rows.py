@@ -53,7 +53,13 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     Raises:
         DataError: if there is no such source or it cannot be read.
     """
-    from neurarium.data import DataError, GraphPreprocessing, ImagePreprocessing, TablePreprocessing
+    from neurarium.data import (
+        DataError,
+        GraphPreprocessing,
+        ImagePreprocessing,
+        SeriesPreprocessing,
+        TablePreprocessing,
+    )
     from neurarium.data.errors import nearest
     from neurarium.data.named import NAMED
 
@@ -67,7 +73,7 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
         raise DataError(f"there is no file or folder '{source}'; {nearest(path.name, beside)}")
     if isinstance(run.preprocessing, ImagePreprocessing):
         return _pictures(path)
-    if isinstance(run.preprocessing, TablePreprocessing):
+    if isinstance(run.preprocessing, TablePreprocessing | SeriesPreprocessing):
         return Rows(_table(run, path, reading))
     return _arrays(path, reading)
 

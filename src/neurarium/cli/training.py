@@ -77,6 +77,8 @@ def finish(run: "Run", output: Output, report: bool = True) -> None:
         "epochs": len(run.history),
         "test": figures.scores if split == "test" else {},
     }
+    if figures.baselines:
+        result["baselines"] = figures.baselines
     if output.verbose:
         _say_engine(run.config["engine"], output)
     output.say()

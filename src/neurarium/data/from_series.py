@@ -11,10 +11,11 @@ from neurarium.data.errors import DataError, listing, nearest
 from neurarium.data.from_table import Columns, find_targets
 from neurarium.data.readers import check_names
 from neurarium.data.schema import Types, infer_columns, parse_types
-from neurarium.data.series import SeriesPreprocessing, SeriesWindows
+from neurarium.data.series import SeriesPreprocessing, SeriesWindows, filled
 from neurarium.data.series_clock import Clock
 from neurarium.data.tables import Table
 from neurarium.data.values import DataFrame, texts
+from neurarium.metrics import naive_error
 
 __all__ = ["from_series"]
 
@@ -48,12 +49,14 @@ def from_series(
     ends, cuts = _cut(len(frame), split)
     # Kinds of columns are told from the training rows too: what comes later is not known then.
     columns, column_notes = _columns(frame.iloc[: ends["train"]].drop(columns=time), names, types)
-    sizes = _sizes(clock, ends, horizon, history, season)
+    sizes: dict[str, Any] = _sizes(clock, ends, horizon, history, season)
     fitted = SeriesPreprocessing(clock, columns, len(names), [], [], **sizes)
     numbers = fitted.numbers(frame)
     fitted.mean, fitted.std = _scale(numbers[: ends["train"]], fitted)
     values = fitted.standardize(numbers)
     _check_targets(fitted, numbers[: ends["train"]])
+    past = filled(numbers[: ends["train"], : len(names)])
+    fitted.naive_error = tuple(naive_error(past, fitted.season).tolist())
     splits: dict[str, Any] = {}
     reach, ahead = fitted.history, fitted.horizon
     for part, (begin, end) in cuts.items():

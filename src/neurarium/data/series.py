@@ -49,6 +49,7 @@ class SeriesPreprocessing:
         history: rows of an input.
         horizon: rows of a forecast.
         season: rows of a cycle, for the seasonal naive forecast; 1 for none.
+        naive_error: mean absolute error of that forecast, of each target, in the training rows.
 
     Source: Zhou et al. (2021), Informer, AAAI, arXiv:2012.07436, section 5.
     """
@@ -64,10 +65,12 @@ class SeriesPreprocessing:
         history: int,
         horizon: int,
         season: int,
+        naive_error: Sequence[float] = (),
     ) -> None:
         self.clock, self.columns, self.targets = clock, tuple(columns), targets
         self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
         self.history, self.horizon, self.season = history, horizon, season
+        self.naive_error = tuple(naive_error)
 
     @property
     def features(self) -> list[str]:
@@ -126,15 +129,25 @@ class SeriesPreprocessing:
         return self.clock.after(self.read(source)[0], self.horizon)
 
     def decode(self, output: Tensor) -> np.ndarray:
-        """Forecasts or targets in the user's units, (rows, horizon) of one target, else with it.
+        """Forecasts or targets in the user's units, (rows, horizon) or (rows, horizon, targets).
 
         Of quantiles, the middle one.
         """
-        values = output.detach().cpu().double().numpy()
-        if values.ndim == 4:
-            values = values[..., values.shape[-1] // 2]
-        units = values * self.std[: self.targets] + self.mean[: self.targets]
+        units = self.in_units(output)
         return units[..., 0] if self.targets == 1 else units
+
+    def in_units(self, values: Tensor) -> np.ndarray:
+        """Forecasts, targets or their past in the user's units: (rows, steps, targets)."""
+        if values.ndim == 4:
+            return self.quantiles(values)[..., values.shape[-1] // 2]
+        numbers = values.detach().cpu().double().numpy()
+        return numbers * self.std[: self.targets] + self.mean[: self.targets]
+
+    def quantiles(self, output: Tensor) -> np.ndarray:
+        """All of them, (rows, horizon, targets, quantiles), put in order where they cross."""
+        values = np.sort(output.detach().cpu().double().numpy(), -1)
+        scale, shift = (s[: self.targets, None] for s in (self.std, self.mean))
+        return values * scale + shift
 
     def to_json(self) -> dict[str, Any]:
         """Everything fitted, as plain values."""
@@ -148,6 +161,7 @@ class SeriesPreprocessing:
             "history": self.history,
             "horizon": self.horizon,
             "season": self.season,
+            "naive_error": list(self.naive_error),
         }
 
     @classmethod

@@ -31,8 +31,11 @@ METRIC_NAMES = {
     "r2": "R²",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
+    "mase": "MASE",
+    "smape": "sMAPE",
+    "coverage": "inside the interval",
 }
-SHARES = frozenset(["accuracy", "balanced_accuracy"])  # written as percentages
+SHARES = frozenset(["accuracy", "balanced_accuracy", "smape", "coverage"])  # written as percentages
 
 
 @dataclass

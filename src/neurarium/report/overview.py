@@ -34,7 +34,7 @@ def headline(facts: Facts) -> Html:
     if main is None or facts.task is None or HEADLINE[facts.task] not in main.scores:
         return element("header", heading, paragraph(_kind(facts), class_="soft"))
     key = HEADLINE[facts.task]
-    shown = _card(
+    shown = card(
         f"{_split_name(main.name)} {METRIC_NAMES[key]}",
         figure_text(key, main.scores[key]),
         f"95 % interval {interval_text(key, main.intervals[key])}"
@@ -67,7 +67,8 @@ def _caveat(main: SplitFacts) -> str:
     return chance + seen.get(main.name, "")
 
 
-def _card(label: str, value: str, below: str, class_: str | None = None) -> Html:
+def card(label: str, value: str, below: str, class_: str | None = None) -> Html:
+    """One figure of the headline."""
     return element(
         "div", label, element("strong", value), element("span", below, class_="soft"), class_=class_
     )
@@ -89,7 +90,7 @@ def _baseline_card(facts: Facts, key: str) -> list[Html]:
     if facts.baseline is None:
         return []
     answer, known = facts.baseline
-    return [_card("Without a network", figure_text(key, known[key]), f"answering {answer}")]
+    return [card("Without a network", figure_text(key, known[key]), f"answering {answer}")]
 
 
 def _second_card(main: SplitFacts, key: str) -> list[Html]:
@@ -98,7 +99,7 @@ def _second_card(main: SplitFacts, key: str) -> list[Html]:
     low_high = main.intervals.get(key)
     below = f"95 % interval {interval_text(key, low_high)}" if low_high else ""
     name = METRIC_NAMES[key]
-    return [_card(name[0].upper() + name[1:], figure_text(key, main.scores[key]), below)]
+    return [card(name[0].upper() + name[1:], figure_text(key, main.scores[key]), below)]
 
 
 def _verdict(facts: Facts, key: str) -> str:

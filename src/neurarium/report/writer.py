@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurarium.report import diagnostics, examples, graphs, overview, results
+from neurarium.report import diagnostics, examples, forecasts, graphs, overview, results
 from neurarium.report.facts import Facts
-from neurarium.report.page import page
+from neurarium.report.page import Html, page
 from neurarium.training import Run
 
 
@@ -35,16 +35,10 @@ def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
     training = run.model.training
     facts = Facts(run, splits)
     try:
-        importance = examples.measure_importance(facts)
+        found = forecasts.forecasts_of(facts)
+        judged = _of_rows(facts) if found is None else forecasts.sections(facts, found)
         sections = [
-            overview.headline(facts),
-            results.test_figures(facts),
-            results.errors(facts),
-            graphs.of_nodes(facts),
-            examples.worst_examples(facts, importance),
-            examples.important_columns(facts, importance),
-            examples.important_pixels(facts),
-            results.calibration(facts),
+            *judged,
             overview.training(facts),
             diagnostics.verdicts(facts),
             overview.choices(facts),
@@ -55,3 +49,18 @@ def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
     finally:
         run.model.train(training)
     return page(facts.title, *sections)
+
+
+def _of_rows(facts: Facts) -> list[Html | None]:
+    """How good the answers are for rows that are each by themselves."""
+    importance = examples.measure_importance(facts)
+    return [
+        overview.headline(facts),
+        results.test_figures(facts),
+        results.errors(facts),
+        graphs.of_nodes(facts),
+        examples.worst_examples(facts, importance),
+        examples.important_columns(facts, importance),
+        examples.important_pixels(facts),
+        results.calibration(facts),
+    ]

@@ -181,7 +181,7 @@ def _for_series(facts: Facts) -> Choice:
     batch_size = next((size for up_to, size in _BATCH_SIZES if facts.about < up_to), 256)
     steps = math.ceil(facts.about / batch_size)
     epochs = max(10, math.ceil(_SERIES_STEPS / steps))
-    choice = Choice("NLinear", epochs, batch_size, 3e-3, 0.0, patience=max(5, epochs // 3))
+    choice = Choice("NLinear", epochs, batch_size, 1e-3, 0.0, patience=max(5, 3 * epochs // 4))
     return choice.because(
         network="hard to beat on series", epochs=f"{epochs * steps:,} steps",
         batch_size=f"for {facts.about:,} windows", lr="usual for it",
