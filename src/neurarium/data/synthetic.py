@@ -12,6 +12,7 @@ __all__ = [
     "arithmetic",
     "copy_memory",
     "dyck",
+    "mackey_glass",
     "parity",
     "planted_lag",
     "temporal_order",
@@ -199,6 +200,38 @@ def dyck(rows: int, length: int = 32, kinds: int = 2, seed: int = 0) -> Split:
                 inputs[row, t] = stack[-1]
             target[row, t] = stack[-1] if stack else kinds
     return {"input": inputs, "target": target}
+
+
+def mackey_glass(steps: int, tau: int = 17, seed: int = 0) -> Split:
+    r"""A chaotic series whose rate depends on its value some time ago; the next value is wanted.
+
+    $$\dot x = \frac{0.2\, x(t - \tau)}{1 + x(t - \tau)^{10}} - 0.1\, x(t)$$
+
+    One row, squeezed to $\tanh(x - 1)$, after 1,000 steps in which the random start is forgotten;
+    integrated by the midpoint rule in tenths of a step, in double precision.
+
+    Args:
+        steps: length of input and target.
+        tau: the delay; from 17 on the series is chaotic.
+
+    Source: Mackey & Glass (1977), Oscillation and chaos in physiological control systems, Science
+    197; squeezed as by Jaeger & Haas (2004), Science 304.
+    """
+    parts, washout = 10, 1000
+    draw = _generator(seed, steps, least=1)
+    start = 1.2 + 0.2 * (torch.rand(tau * parts + 1, generator=draw, dtype=torch.float64) - 0.5)
+    x = start.tolist()
+    delay, h = tau * parts, 1 / parts
+
+    def grown(now: float, then: float) -> float:
+        return 0.2 * then / (1 + then**10) - 0.1 * now
+
+    for _ in range((washout + steps + 1) * parts):
+        then, soon = x[-delay - 1], x[-delay]
+        middle = x[-1] + h / 2 * grown(x[-1], then)
+        x.append(x[-1] + h * grown(middle, (then + soon) / 2))
+    series = torch.tanh(torch.tensor(x[-(steps + 1) * parts :: parts], dtype=torch.float64) - 1)
+    return {"input": series[None, :-1, None], "target": series[None, 1:, None]}
 
 
 def _generator(seed: int, size: int, least: int) -> torch.Generator:

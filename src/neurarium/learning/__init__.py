@@ -31,6 +31,8 @@ from neurarium.learning.omnipresent_supervision import (
 from neurarium.learning.pann_rule import PANNRule
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.predictive_coding import PredictiveCoding
+from neurarium.learning.real_time_recurrent import RealTimeRecurrent
+from neurarium.learning.ridge_readout import RidgeReadout
 from neurarium.learning.rule import NonFiniteError, Rule
 from neurarium.learning.sam import SAM
 from neurarium.learning.simulated_annealing import SimulatedAnnealing
@@ -74,6 +76,8 @@ __all__ = [
     "PANNRule",
     "PerceptronRule",
     "PredictiveCoding",
+    "RealTimeRecurrent",
+    "RidgeReadout",
     "Rule",
     "SimulatedAnnealing",
     "SyntheticGradients",

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from neurarium.data import Batch
 from neurarium.layers.recurrent import LSTMCell, RNNCell, State
-from neurarium.learning.pseudo_gradient import PseudoGradient
+from neurarium.learning.pseudo_gradient import Backpropagating
 from neurarium.objectives import Objective
 
 __all__ = ["BackpropThroughTime", "bptt_gradients"]
 
 
-class BackpropThroughTime(PseudoGradient):
+class BackpropThroughTime(Backpropagating):
     r"""Every `stride` steps of a sequence a step of the weights, looking back over `window` steps.
 
     $$\Delta\theta \propto -\frac{\partial}{\partial \theta} \sum_{t = s - k_1 + 1}^{s} \ell_t
@@ -73,7 +73,7 @@ class BackpropThroughTime(PseudoGradient):
                 "has"
             )
         self.carried = None
-        super().bind(_Carrier(model), objective)
+        super().bind(Carrier(model), objective)
 
     def prepare(self, model: nn.Module, objective: Objective) -> None:
         """All was looked at in `bind`."""
@@ -99,8 +99,8 @@ class BackpropThroughTime(PseudoGradient):
         totals: dict[str, Tensor] = {}
         for begin in range(0, steps, stride):
             start, end = max(0, begin + stride - window), min(begin + stride, steps)
-            part = _cut(batch, steps, start, end, begin)
-            self.model.begin(states[start], _left(length, start, end), begin - start)
+            part = cut(batch, steps, start, end, begin)
+            self.model.begin(states[start], left(length, start, end), begin - start)
             outputs = self.descent.update(self.descent.gradients(part))
             states[end] = self.model.state
             for name, value in outputs.items():
@@ -139,7 +139,7 @@ class BackpropThroughTime(PseudoGradient):
         )
 
 
-class _Carrier(nn.Module):
+class Carrier(nn.Module):
     """The model as an objective asks it, going on from a state; leaves the state it came to."""
 
     def __init__(self, model: Any) -> None:
@@ -162,7 +162,7 @@ def _cleared(part: Tensor, rows: Tensor) -> Tensor:
     return part.masked_fill(rows.view(-1, *[1] * (part.ndim - 1)), 0)
 
 
-def _cut(batch: Batch, steps: int, start: int, end: int, begin: int) -> dict[str, Tensor]:
+def cut(batch: Batch, steps: int, start: int, end: int, begin: int) -> dict[str, Tensor]:
     """The part of a batch from `start` to `end`, whose loss counts from `begin`."""
     part = {}
     for name, value in batch.items():
@@ -173,7 +173,8 @@ def _cut(batch: Batch, steps: int, start: int, end: int, begin: int) -> dict[str
     return part
 
 
-def _left(length: Tensor | None, start: int, end: int) -> Tensor | None:
+def left(length: Tensor | None, start: int, end: int) -> Tensor | None:
+    """Real steps of each row between two others."""
     return None if length is None else (length - start).clamp(0, end - start)
 
 

@@ -13,9 +13,11 @@ from neurarium.networks.build import (
 from neurarium.networks.bumps import bump_network
 from neurarium.networks.cellular_srn import CellularSRN
 from neurarium.networks.convnets import LeNet5, ResNet
+from neurarium.networks.echo_state import EchoState
 from neurarium.networks.elmo import ELMo
 from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
+from neurarium.networks.fast_text import FastText
 from neurarium.networks.forecaster import Forecaster, pinball
 from neurarium.networks.forecaster_linear import DLinear, NLinear
 from neurarium.networks.goodness import GoodnessNetwork
@@ -47,8 +49,10 @@ __all__ = [
     "CellularSRN",
     "DLinear",
     "ELMo",
+    "EchoState",
     "EnergyNetwork",
     "EvolvingNetwork",
+    "FastText",
     "Forecaster",
     "GoodnessNetwork",
     "LanguageModel",

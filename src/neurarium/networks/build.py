@@ -12,9 +12,11 @@ from neurarium.networks import (
     bert,
     cellular_srn,
     convnets,
+    echo_state,
     elmo,
     energy,
     evolving,
+    fast_text,
     forecaster,
     forecaster_linear,
     goodness,
@@ -31,8 +33,9 @@ from neurarium.networks import (
 )
 
 _PARTS = (
-    bert, cellular_srn, convnets, elmo, energy, evolving, forecaster, forecaster_linear, goodness,
-    gpt, lista, mlp, perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
+    bert, cellular_srn, convnets, echo_state, elmo, energy, evolving, fast_text, forecaster,
+    forecaster_linear, goodness, gpt, lista, mlp, perceptron, programs, rbf, sequence, transformer,
+    transformer_xl, xlnet,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

@@ -289,7 +289,8 @@ class _Fused(nn.Module):
             with torch.device("meta"):
                 cell = self.kind(*self.sizes, **self.options)
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                setattr(cell, name, getattr(self.rnn, f"{name}_l0{suffix}"))
+                # Past nn.Module's check: within torch.func they are no Parameters.
+                cell._parameters[name] = getattr(self.rnn, f"{name}_l0{suffix}")
             cells.append(cell)
         return cells
 
