@@ -273,6 +273,28 @@ def test_sage_lstm_reads_every_neighbour_once():
     assert y.shape == (12, 2)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_sage_lstm_is_its_loop_over_nodes_and_holds_a_row_for_each_edge(sparse):
+    torch.manual_seed(0)
+    star = torch.stack([torch.arange(1, 9), torch.zeros(8).long()])  # 8 neighbours, 1, 2, none
+    edges = torch.cat([star, torch.tensor([[3, 4, 5], [1, 2, 2]])], 1)
+    x = torch.randn(9, 3) * (torch.rand(9, 3) > 0.4)
+    graph = Graph(x.to_sparse_csr() if sparse else x, edges)
+    layer = SAGEConv(3, 2, "lstm", normalize=False)
+    seen = []
+    layer.lstm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].data))
+    torch.manual_seed(1)
+    y = layer(features(graph), graph)
+    torch.manual_seed(1)
+    source, target = edges[:, torch.randperm(11)]
+    for node in range(9):
+        turn = x[source[target == node]]
+        state = layer.lstm(turn)[0][-1] if len(turn) else torch.zeros(3)
+        expected = state @ layer.neighbours + x[node] @ layer.own + layer.bias
+        torch.testing.assert_close(y[node], expected)
+    assert seen[0].shape == (11, 3)
+
+
 def test_attention_equals_the_dense_masked_softmax(directed):
     torch.manual_seed(0)
     layer = GATConv(5, 3, heads=2, dropout=0).double()

@@ -15,6 +15,7 @@ from neurarium.graphs import (
     GAE,
     GCN,
     VGAE,
+    ClusterLoader,
     GaussianMixtureConv,
     GraphConv,
     GraphSAGE,
@@ -156,6 +157,61 @@ def test_bad_fanouts_are_named(unchecked, graph):
         NeighborLoader(graph, (0,), nodes=torch.arange(3))
     with pytest.raises(ValueError, match="there is no train_mask"):
         NeighborLoader(graph)
+
+
+def test_bags_of_words_stay_sparse_in_a_sample():
+    torch.manual_seed(0)
+    graph = random_graph(40, 0.08)
+    words = graph.x * (graph.x > 0.5)
+    words[3] = 0
+    bags = Graph(words.to_sparse_csr(), graph.edge_index)
+    asked = torch.tensor([3, 17, 8])
+    block = sample_subgraph(bags, asked, (-1, -1))
+    assert block.x.is_sparse_csr
+    assert torch.equal(block.x.to_dense()[:3], words[asked])
+    network = GraphSAGE(5, 6, 3).double().eval()
+    torch.testing.assert_close(network(block), network(bags)[asked])
+
+
+def two_cliques():
+    one = torch.combinations(torch.arange(5)).T
+    other = one + 5
+    bridge = torch.tensor([[4], [5]])
+    edges = torch.cat([one, other, bridge], 1)
+    order = torch.tensor([7, 2, 9, 0, 4, 1, 8, 3, 6, 5])  # nodes of a clique are not in a row
+    edges = order[torch.cat([edges, edges.flip(0)], 1)]
+    weight = torch.arange(1.0, edges.shape[1] + 1)
+    return Graph(torch.eye(10), edges, edge_weight=weight, y=torch.arange(10)), order
+
+
+def test_clusters_hold_every_edge_inside_and_none_out():
+    graph, order = two_cliques()
+    loader = ClusterLoader(graph, 2, 1, nodes=torch.tensor([0, 1, 2]))
+    found = {frozenset(cluster.tolist()) for cluster in loader.clusters}
+    assert found == {frozenset(order[:5].tolist()), frozenset(order[5:].tolist())}
+    asked = []
+    for batch in loader:
+        block = batch["input"]
+        assert block.num_nodes == 5
+        assert block.num_edges == 20  # a clique, and not the bridge
+        own = block.x.argmax(1)  # the numbers that its nodes had
+        dense = graph.to_dense()[own][:, own]
+        torch.testing.assert_close(block.to_dense(), dense)
+        assert torch.equal(own[block.nodes], batch["target"])
+        asked += batch["target"].tolist()
+    assert sorted(asked) == [0, 1, 2]
+
+
+def test_all_clusters_together_are_the_whole_graph():
+    torch.manual_seed(0)
+    graph = random_graph(30, 0.15, directed=True)
+    (batch,) = ClusterLoader(graph, 6, 6, nodes=torch.arange(30))
+    network = GCN(5, 6, 3).double().eval()
+    torch.testing.assert_close(network(batch["input"]), network(graph))
+    drawn = ClusterLoader(graph, 6, 2, nodes=torch.arange(30))
+    assert len(drawn) == len(list(drawn)) == 3
+    with pytest.raises(ValueError, match="per_batch"):
+        ClusterLoader(graph, 2, 3, nodes=torch.arange(30))
 
 
 def test_layer_sampling_is_unbiased(graph):

@@ -25,7 +25,8 @@ from neurarium.graphs.networks import (
 from neurarium.graphs.ontology import OntologyAttention, VisitPredictor
 from neurarium.graphs.pool import AttentionPool, TopKPool, pool
 from neurarium.graphs.propagate import propagation, softmax, spread
-from neurarium.graphs.sample import LayerSampler, NeighborLoader, sample_subgraph
+from neurarium.graphs.sample import ClusterLoader, LayerSampler, NeighborLoader, sample_subgraph
+from neurarium.graphs.signals import SignalNetwork
 from neurarium.graphs.spatial import GATConv, GINConv, GraphConv, RGCNConv, SAGEConv
 from neurarium.graphs.spectral import CayleyConv, ChebConv, MotifConv, SpectralConv
 from neurarium.graphs.text import text_graph
@@ -43,6 +44,7 @@ __all__ = [
     "AttentionPool",
     "CayleyConv",
     "ChebConv",
+    "ClusterLoader",
     "ConcatAdjacency",
     "ContagionGNN",
     "GATConv",
@@ -63,6 +65,7 @@ __all__ = [
     "Reconstruction",
     "RiemannianSGD",
     "SAGEConv",
+    "SignalNetwork",
     "SpectralConv",
     "TopKPool",
     "TransitionLoss",

@@ -1,6 +1,7 @@
 """Nodes as points without features: in hyperbolic space, or by random walks."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -243,7 +244,7 @@ class NodeEmbedding(nn.Module):
         return self.vectors(walks)
 
     @staticmethod
-    def loss(model: "NodeEmbedding", batch: Batch) -> Tensor:
+    def loss(model: Any, batch: Batch) -> Tensor:
         """The objective above, over all windows of a batch of walks."""
         walks = batch["input"]
         pairs = [

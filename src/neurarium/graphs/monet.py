@@ -1,5 +1,6 @@
 """Convolutions by where a neighbour lies: Gaussian kernels on edges, Laplacians of meshes."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -44,7 +45,8 @@ class GaussianMixtureConv(nn.Module):
         self.kernels, self.weight = kernels, weight
         self.theta = nn.Parameter(torch.empty(kernels, in_features, out_features))
         self.mean = nn.Parameter(torch.rand(kernels, dim))
-        self.log_deviation = nn.Parameter(torch.zeros(kernels, dim))
+        # Narrow enough to tell places in [0, 1] apart from the beginning.
+        self.log_deviation = nn.Parameter(torch.full((kernels, dim), math.log(0.2)))
         self.bias = nn.Parameter(torch.zeros(out_features))
         for matrix in self.theta:
             nn.init.xavier_uniform_(matrix)

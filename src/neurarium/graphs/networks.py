@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neurarium import activations
 from neurarium._names import resolve
 from neurarium.data.graph import Graph
-from neurarium.graphs import spatial, spectral
+from neurarium.graphs import monet, spatial, spectral
 from neurarium.graphs.pool import AttentionPool, pool
 from neurarium.graphs.propagate import (
     Kind,
@@ -277,7 +277,7 @@ class GraphNetwork(_Layers):
         remember(self, in_features=in_features, hidden=hidden, out_features=out_features)
         remember(self, layers=layers, conv=conv, dropout=dropout)
         remember(self, activation=activation, readout=readout)
-        make = resolve(conv, _CONVS, "conv")
+        make = resolve(conv, CONVS, "conv")
         last = out_features if readout is None else hidden
         self._finish(
             [make(*size) for size in _sizes(in_features, hidden, last, layers)], activation
@@ -299,9 +299,9 @@ class GraphNetwork(_Layers):
     readout: Any
 
 
-_CONVS = {
+CONVS = {
     name: getattr(module, name)
-    for module in (spatial, spectral)
+    for module in (spatial, spectral, monet)
     for name in module.__all__
     if name.endswith("Conv")
 }

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurarium.data.graph import Graph
+from neurarium.data.graph import Graph, csr
 from neurarium.graphs.propagate import Propagation
 
-__all__ = ["LayerSampler", "NeighborLoader", "sample_subgraph"]
+__all__ = ["ClusterLoader", "LayerSampler", "NeighborLoader", "sample_subgraph"]
 
 
 class NeighborLoader:
@@ -43,12 +43,8 @@ class NeighborLoader:
             raise ValueError(
                 f"fanout must hold a positive number, or -1 for all, for each hop, got {fanout}"
             )
-        if nodes is None:
-            if graph.train_mask is None:
-                raise ValueError("nodes must say which nodes to ask about: there is no train_mask")
-            nodes = graph.train_mask.nonzero().flatten()
         self.graph, self.fanout, self.batch_size = graph, tuple(fanout), batch_size
-        self.nodes, self.shuffle = nodes, shuffle
+        self.nodes, self.shuffle = _wanted(graph, nodes), shuffle
         self.neighbours = Neighbours(graph)
 
     def __len__(self) -> int:
@@ -104,6 +100,17 @@ class Neighbours:
         edges = np.stack([np.concatenate(sources), np.concatenate(targets)])
         return whole, edges, np.concatenate(numbers)
 
+    def among(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The edges among these nodes, by their places there, and the edges' own numbers."""
+        self.place[nodes] = np.arange(len(nodes))
+        count = self.starts[nodes + 1] - self.starts[nodes]
+        slots = _ranges(self.starts[nodes], count)
+        targets = np.repeat(np.arange(len(nodes)), count)
+        sources = self.place[self.sources[slots]]
+        self.place[nodes] = -1
+        inside = sources >= 0
+        return np.stack([sources[inside], targets[inside]]), self.edges[slots[inside]]
+
     def _draw(
         self, nodes: np.ndarray, size: int, generator: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -145,9 +152,19 @@ def _block(
         for name in ("edge_attr", "edge_weight", "edge_type")
         if (value := getattr(graph, name)) is not None
     }
-    x = graph.x.index_select(0, kept)
-    block = Graph(x, torch.from_numpy(edges), **of_edges, checked=True)
+    block = Graph(_rows(graph.x, kept), torch.from_numpy(edges), **of_edges, checked=True)
     return block.asking(torch.arange(asked))
+
+
+def _rows(x: Tensor, kept: Tensor) -> Tensor:
+    """Some rows of dense features, or of those in CSR form, which stay so."""
+    if not x.is_sparse_csr:
+        return x.index_select(0, kept)
+    starts, columns, values = x.crow_indices(), x.col_indices(), x.values()
+    first, count = starts[kept], starts[kept + 1] - starts[kept]
+    places = torch.from_numpy(_ranges(first.numpy(), count.numpy()))
+    rows = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    return csr(rows, columns[places], values[places], (len(kept), x.shape[1]))
 
 
 def sample_subgraph(
@@ -165,6 +182,82 @@ def sample_subgraph(
     generator = np.random.default_rng(seed)
     found = Neighbours(graph).around(nodes.numpy(), fanout, generator)
     return _block(graph, *found, len(nodes))
+
+
+class ClusterLoader:
+    r"""Batches of whole clusters of the graph, with all edges inside a batch and none out of it.
+
+    $$A \approx \operatorname{diag}(A_{11}, \dots, A_{cc}), \qquad \text{a batch: the nodes of }
+      q \text{ clusters and the edges among them}$$
+
+    A batch of `fit`'s is a `Graph` that is asked about the nodes of it which are to be learnt.
+    Clusters are equal stretches of the reverse Cuthill-McKee order, in which neighbours lie near
+    each other, where the authors have METIS's.
+
+    Args:
+        clusters: $c$.
+        per_batch: $q$, drawn anew for each pass.
+        nodes: the nodes that are asked about; by default those of `train_mask`.
+        shuffle: whether to draw clusters together anew for each pass.
+
+    Source: Chiang et al. (2019), Cluster-GCN, arXiv:1905.07953.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        clusters: int = 50,
+        per_batch: int = 5,
+        nodes: Tensor | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        if not 0 < per_batch <= clusters <= graph.num_nodes:
+            raise ValueError(
+                f"per_batch ({per_batch}) must lie in 1 ... clusters ({clusters}), and those in "
+                f"1 ... nodes ({graph.num_nodes})"
+            )
+        self.graph, self.per_batch, self.shuffle = graph, per_batch, shuffle
+        self.asked = np.zeros(graph.num_nodes, bool)
+        self.asked[_wanted(graph, nodes).numpy()] = True
+        self.clusters = np.array_split(_neighbours_near(graph), clusters)
+        self.neighbours = Neighbours(graph)
+
+    def __len__(self) -> int:
+        return -(-len(self.clusters) // self.per_batch)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor | Graph]]:
+        count = len(self.clusters)
+        order = torch.randperm(count).tolist() if self.shuffle else [*range(count)]
+        for start in range(0, len(order), self.per_batch):
+            chosen = order[start : start + self.per_batch]
+            nodes = np.sort(np.concatenate([self.clusters[c] for c in chosen]))
+            asked = torch.from_numpy(np.flatnonzero(self.asked[nodes]))
+            block = _block(self.graph, nodes, *self.neighbours.among(nodes), 0).asking(asked)
+            batch: dict[str, Tensor | Graph] = {"input": block}
+            if self.graph.y is not None:
+                batch["target"] = self.graph.y[torch.from_numpy(nodes)[asked]]
+            if len(asked):
+                yield batch
+
+
+def _neighbours_near(graph: Graph) -> np.ndarray:
+    """The nodes in an order in which neighbours are near each other."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    source, target = graph.edge_index.cpu().numpy()
+    both = np.concatenate([source, target]), np.concatenate([target, source])
+    shape = (graph.num_nodes, graph.num_nodes)
+    joined = csr_array((np.ones(len(both[0]), np.int8), both), shape)
+    return np.array(reverse_cuthill_mckee(joined, symmetric_mode=True), np.int64)
+
+
+def _wanted(graph: Graph, nodes: Tensor | None) -> Tensor:
+    if nodes is not None:
+        return nodes
+    if graph.train_mask is None:
+        raise ValueError("nodes must say which nodes to ask about: there is no train_mask")
+    return graph.train_mask.nonzero().flatten()
 
 
 class LayerSampler:

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
+from torch.nn.utils.rnn import PackedSequence
 
 from neurarium.data.graph import Graph
 from neurarium.graphs.propagate import (
@@ -129,24 +130,30 @@ class SAGEConv(nn.Module):
         if self.pool is not None:
             sent = (times_weight(x, self.pool.weight.T) + self.pool.bias).relu()
             return spread(graph, at_sources(graph, sent), "max") @ self.neighbours
-        if isinstance(x, SparseFeatures):
-            raise ValueError("aggregate='lstm' reads features one by one; give it dense ones")
-        return self._read_in_turn(x, graph) @ self.neighbours
+        dense = x.dense() if isinstance(x, SparseFeatures) else x
+        return self._read_in_turn(dense, graph) @ self.neighbours
 
     def _read_in_turn(self, x: Tensor, graph: Graph) -> Tensor:
-        """The LSTM's last state after each node's neighbours, in a random order."""
+        """The LSTM's last state after each node's neighbours, in a random order.
+
+        Sequences are packed: there is a row for each edge, however many one node has.
+        """
         assert self.lstm is not None
         shuffled = torch.randperm(graph.num_edges)
-        source, target = graph.edge_index[:, shuffled]
-        order = torch.argsort(target, stable=True)
-        source, target = source[order], target[order]
+        source, target = graph.edge_index[:, shuffled.to(graph.edge_index.device)]
         count = torch.bincount(target, minlength=graph.num_nodes)
-        place = torch.arange(len(target)) - (count.cumsum(0) - count)[target]
-        sequences = x.new_zeros(graph.num_nodes, max(int(count.max()), 1), x.shape[1])
-        sequences = sequences.index_put((target, place), x[source])
-        states, _ = self.lstm(sequences)
-        last = states[torch.arange(graph.num_nodes), (count - 1).clamp(min=0)]
-        return last * (count > 0)[:, None]
+        longest_first = count.argsort(descending=True, stable=True)[: int((count > 0).sum())]
+        if not len(longest_first):
+            return torch.zeros_like(x)
+        by_target = target.argsort(stable=True)
+        place = torch.arange(len(target), device=x.device)
+        place = place - (count.cumsum(0) - count)[target[by_target]]
+        rank = torch.empty_like(count)
+        rank[longest_first] = torch.arange(len(longest_first), device=x.device)
+        in_turn = (place * len(count) + rank[target[by_target]]).argsort()
+        packed = PackedSequence(x[source[by_target[in_turn]]], torch.bincount(place).cpu())
+        _, (last, _) = self.lstm(packed)
+        return torch.zeros_like(x).index_copy(0, longest_first, last[0])
 
     def extra_repr(self) -> str:
         return f"{self.neighbours.shape[0]}, {self.neighbours.shape[1]}, {self.aggregate!r}"
