@@ -5,6 +5,7 @@ from neurarium.data.augment import stylize
 from neurarium.data.contagion import simulate_contagion, transition_probabilities
 from neurarium.data.data import Data, Preprocessing, Task
 from neurarium.data.errors import DataError
+from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import GraphPreprocessing, edge_data, graph_data, node_data
 from neurarium.data.from_text import TextPreprocessing, Windows, text_data
 from neurarium.data.graph import Graph, as_graph
@@ -25,6 +26,7 @@ __all__ = [
     "Batch",
     "Data",
     "DataError",
+    "FreeTextPreprocessing",
     "Graph",
     "GraphPreprocessing",
     "ImagePreprocessing",

@@ -8,6 +8,7 @@ import numpy as np
 from neurarium.data.columns import Column, Numeric
 from neurarium.data.data import Data
 from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.free_text import find_free_text, from_free_text
 from neurarium.data.partition import partition
 from neurarium.data.readers import check_names
 from neurarium.data.schema import Types, infer_columns, parse_types
@@ -39,6 +40,9 @@ def from_table(
         goal = Target(goal.names, goal.task, table.labels)
     if told := [one for one in names if one in parse_types(types)]:
         raise DataError(f"'{told[0]}' is the target: choose with --task, not --types")
+    text = find_free_text(frame.drop(columns=names), types)
+    if text is not None:
+        return from_free_text(frame, text, goal, split, name, kept, [*notes, *task_notes])
     columns, column_notes = infer_columns(frame.drop(columns=names), types)
     frame = frame.assign(**{c.name: c.read(frame[c.name])[:, 0] for c in _numeric(columns)})
     classes = goal.codes(frame) if goal.labels is not None else None

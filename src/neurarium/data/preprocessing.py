@@ -5,6 +5,7 @@ from typing import Any
 from neurarium.data.arrays import ArrayPreprocessing
 from neurarium.data.data import Preprocessing
 from neurarium.data.errors import DataError
+from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import GraphPreprocessing
 from neurarium.data.from_text import TextPreprocessing
 from neurarium.data.images import ImagePreprocessing
@@ -20,6 +21,7 @@ def preprocessing_from_json(values: dict[str, Any]) -> Preprocessing:
         "image": ImagePreprocessing,
         "graph": GraphPreprocessing,
         "text": TextPreprocessing,
+        "free_text": FreeTextPreprocessing,
         "series": SeriesPreprocessing,
     }
     if values.get("kind") not in kinds:

@@ -1,7 +1,7 @@
 """What each column of a table is: inferred, told to the user, overridable."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _ALIASES = {
     "ignore": "drop",
 }
 _ID_NAME = re.compile(r"(.*[_ ])?(id|uuid|index|row|unnamed: 0)$", re.IGNORECASE)
+_FREE_TEXT = "is free text"
 _MANY_ROWS = 20  # below this, all values being different proves nothing
 
 
@@ -43,7 +44,8 @@ def infer_columns(frame: DataFrame, types: Types = None) -> tuple[list[Column], 
 
     Args:
         types: what the user knows better, `{"zip": "category"}` or
-            "zip=category,when=date:%d/%m/%Y"; kinds are numeric, category, boolean, date and drop.
+            "zip=category,when=date:%d/%m/%Y"; kinds are numeric, category, boolean, date, text and
+            drop.
 
     Raises:
         DataError: if `types` names no such column or kind, or if no column is left.
@@ -79,10 +81,10 @@ def parse_types(types: Types) -> dict[str, str]:
     for name, spec in types.items():
         kind, _, form = spec.partition(":")
         kind = _ALIASES.get(kind, kind)
-        if kind not in (*KINDS, "drop") or not name:
+        if kind not in (*KINDS, "text", "drop") or not name:
             raise DataError(
                 f"--types wants NAME=KIND, got '{name}={spec}'; "
-                f"kinds are {', '.join(KINDS)} and drop"
+                f"kinds are {', '.join(KINDS)}, text and drop"
             )
         parsed[str(name)] = f"{kind}:{form}" if form else kind
     return parsed
@@ -93,6 +95,8 @@ def _as_told(series: Series, spec: str) -> Column | Dropped:
     name = str(series.name)
     if kind == "drop":
         return Dropped("is dropped as told")
+    if kind == "text":
+        return Dropped("is text, which is read alone")
     if kind == "date":
         return _date(series, form or _first_format(series))
     column = KINDS[kind](name)
@@ -149,9 +153,18 @@ def _infer_text(series: Series, notes: list[str]) -> Column | Dropped:
             )
         return _date(series, formats[0])
     if len(words) >= _MANY_ROWS and len(unique) > 0.8 * len(words):
-        wordy = np.mean([len(word.split()) for word in words]) > 3
-        return Dropped("is free text" if wordy else "differs in nearly every row")
+        return Dropped(_FREE_TEXT if _wordy(words) else "differs in nearly every row")
     return Category(name)
+
+
+def is_free_text(series: Series) -> bool:
+    """Whether the cells are sentences."""
+    found = _infer(series, [])
+    return isinstance(found, Dropped) and found == _FREE_TEXT
+
+
+def _wordy(words: Sequence[str]) -> bool:
+    return bool(np.mean([len(word.split()) for word in words]) > 3)
 
 
 def _is_boolean(lower: set[str]) -> bool:
@@ -222,5 +235,7 @@ def _drop_notes(
     for reason, names in reasons.items():
         kind = "numeric" if is_numeric(frame[names[0]]) or "number" in reason else "category"
         keep = "" if names[0] in told else f" (--types {names[0]}={kind} keeps it)"
+        if reason == _FREE_TEXT:
+            keep = f" (--types {names[0]}=text learns from it alone)"
         notes.append(f"dropped {listing(names)}: {reason}{keep}")
     return notes

@@ -1,12 +1,13 @@
 """Text as numbers: tokenizers fitted on the training part, and what they leave out."""
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from neurarium.data.errors import DataError
 
-__all__ = ["BytePairs", "Characters", "Tokenizer", "tokenizer_from_json"]
+__all__ = ["BytePairs", "Characters", "Tokenizer", "Words", "tokenizer_from_json"]
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -54,6 +55,55 @@ class Characters:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"kind": "characters", "characters": "".join(self.characters[1:])}
+
+
+class Words:
+    """One token for each word or mark, in small letters; 0 stands for all that were rare or unseen.
+
+    Those with an apostrophe are one: "don't".
+    """
+
+    _PATTERN = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = [UNKNOWN, *(word for word in words if word != UNKNOWN)]
+        self._number = {word: i for i, word in enumerate(self.words)}
+
+    @classmethod
+    def of(cls, text: str) -> list[str]:
+        """The words and marks of a text."""
+        return cls._PATTERN.findall(text.lower())
+
+    @classmethod
+    def fit(cls, counts: Mapping[str, int], least: int = 2, most: int = 30_000) -> "Words":
+        """The commonest words that occur at least so often; all, if none does."""
+        order = sorted(counts, key=lambda word: (-counts[word], word))
+        often = [word for word in order if counts[word] >= least]
+        return cls((often or order)[: most - 1])
+
+    @property
+    def vocab(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Numbers of the words."""
+        return [self._number.get(word, 0) for word in self.of(text)]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The words of these numbers, a blank between them."""
+        return " ".join(self.words[token] for token in tokens)
+
+    def unknown(self, text: str) -> list[str]:
+        """Words of this text that have no number of their own."""
+        return sorted({*self.of(text)} - self._number.keys())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"kind": "words", "words": self.words[1:]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Words":
+        return cls([str(word) for word in values["words"]])
 
 
 class BytePairs:
@@ -119,6 +169,8 @@ def _tokenizers() -> Any:
 
 def tokenizer_from_json(values: dict[str, Any]) -> Tokenizer:
     """The tokenizer whose `to_json` gave these values."""
+    if values["kind"] == "words":
+        return Words.from_json(values)
     if values["kind"] == "characters":
         return Characters(values["characters"])
     return BytePairs(values["content"])

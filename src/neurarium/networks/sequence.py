@@ -112,7 +112,9 @@ class SequenceClassifier(_Reader):
         categories: Sequence[int],
         **arguments: Any,
     ) -> "SequenceClassifier":
-        """Steps are the first axis, or the rows of an image of one channel."""
+        """Steps are the first axis, or the rows of an image of one channel, or words."""
+        if "vocabulary" in arguments:
+            return cls(arguments.pop("inputs", 64), outputs, **arguments)
         if categories:
             raise ValueError("a sequence of columns has no categories; encode them as numbers")
         shape = input_shape[1:] if len(input_shape) == 3 and input_shape[0] == 1 else input_shape

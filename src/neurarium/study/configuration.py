@@ -394,6 +394,7 @@ def _network(spec: Any, data: Data, settings: Mapping[str, Any]) -> nn.Module:
             f"{', '.join(takes)}"
         )
     categories = automatic.facts(data).categories
+    own |= automatic.besides(data)
     return functools.partial(make, **own)(data.input_shape, data.outputs, categories)
 
 

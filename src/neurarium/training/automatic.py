@@ -14,6 +14,7 @@ from neurarium import learning, losses, networks
 from neurarium._names import resolve
 from neurarium.data import Data, Resident, SeriesPreprocessing, Windows, load
 from neurarium.data.augment import compose
+from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, per_step, supervised
@@ -156,6 +157,7 @@ def facts(data: Data, device: str = "cpu") -> Facts:
         whole_graph=isinstance(data.train, AllRows),
         text=isinstance(data.train, Windows),
         series=isinstance(data.preprocessing, SeriesPreprocessing),
+        words=isinstance(data.preprocessing, FreeTextPreprocessing),
     )
 
 
@@ -241,6 +243,7 @@ def _worth_comparing(
         or known.graph
         or known.text
         or known.series
+        or known.words
         or known.rows is None
         or "network" in said
         or options.get("fast_dev_run")
@@ -277,10 +280,17 @@ def _build(
         categories = facts(data).categories
         vocab = getattr(data.preprocessing, "vocab", None)
         outputs = data.outputs if vocab is None else vocab
-        known: dict[str, Any] = {}
-        if isinstance(data.preprocessing, SeriesPreprocessing):
-            known = {"targets": data.preprocessing.targets, "quantiles": quantiles}
+        known = besides(data, quantiles)
         return networks.for_data(network, data.input_shape, outputs, categories, **known)
+
+
+def besides(data: Data, quantiles: tuple[float, ...] = _QUANTILES) -> dict[str, Any]:
+    """What a network for these data is told besides their shape."""
+    if isinstance(data.preprocessing, SeriesPreprocessing):
+        return {"targets": data.preprocessing.targets, "quantiles": quantiles}
+    if isinstance(data.preprocessing, FreeTextPreprocessing):
+        return {"vocabulary": data.preprocessing.vocabulary}
+    return {}
 
 
 def _backprop(choice: Choice, max_grad_norm: float | None = None) -> Backprop:
