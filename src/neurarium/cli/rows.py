@@ -55,6 +55,7 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     """
     from neurarium.data import (
         DataError,
+        FreeTextPreprocessing,
         GraphPreprocessing,
         ImagePreprocessing,
         SeriesPreprocessing,
@@ -73,7 +74,9 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
         raise DataError(f"there is no file or folder '{source}'; {nearest(path.name, beside)}")
     if isinstance(run.preprocessing, ImagePreprocessing):
         return _pictures(path)
-    if isinstance(run.preprocessing, TablePreprocessing | SeriesPreprocessing):
+    if isinstance(
+        run.preprocessing, TablePreprocessing | SeriesPreprocessing | FreeTextPreprocessing
+    ):
         return Rows(_table(run, path, reading))
     return _arrays(path, reading)
 
