@@ -39,7 +39,7 @@ ifneq ($(wildcard ../shared/data),)
 export NEURARIUM_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test bench docs lint faults clean help
+.PHONY: demo test bench docs lint faults fuzz clean help
 
 demo: $(VENV)/.ready ## install, then train and judge a first network on handwritten digits
 	$(BIN)/neurarium fit digits $(ARGS)
@@ -59,6 +59,9 @@ bench: $(PEERS)/.ready ## time Neurarium against its peers, in an environment of
 
 faults: $(VENV)/.ready ## kill -9 a training 20 times; the resumed weights must be the same bytes
 	$(PY) benchmarks/faults.py --trials 20 $(ARGS)
+
+fuzz: $(VENV)/.ready ## read 10,000 damaged files; each must load or be refused in one sentence
+	$(PY) benchmarks/fuzz.py --files 10000 $(ARGS)
 
 docs: $(VENV)/.ready-docs ## build the documentation site into site/
 	$(PY) docs/generate.py

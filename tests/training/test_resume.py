@@ -1,5 +1,6 @@
 """A run that stopped anywhere goes on to the same bytes."""
 
+import json
 import os
 import signal
 
@@ -51,7 +52,7 @@ class StopAt(Callback):
             os.kill(os.getpid(), self.number)
 
 
-def train(data, directory, stop=0, number=signal.SIGINT, **options):
+def train(data, directory, stop=0, number=signal.SIGINT, more=(), **options):
     model = make_network()
     run = fit(
         model,
@@ -59,7 +60,7 @@ def train(data, directory, stop=0, number=signal.SIGINT, **options):
         rule=Backprop("adamw", lr=0.01, schedule="one_cycle", max_grad_norm=1.0),
         epochs=4,
         batch_size=9,
-        callbacks=[EMA(0.9), EarlyStopping(patience=3), StopAt(stop, number)],
+        callbacks=[EMA(0.9), EarlyStopping(patience=3), StopAt(stop, number), *more],
         directory=directory,
         verbose=False,
         **options,
@@ -140,10 +141,48 @@ def test_a_crash_between_the_renames_leaves_one_to_be_found(tmp_path):
 @pytest.mark.parametrize("file", ["model.safetensors", "state.pt"])
 def test_a_truncated_checkpoint_is_one_clear_error(file, tmp_path, data):
     train(data, tmp_path)
-    path = tmp_path / "checkpoints" / "last" / file
-    path.write_bytes(path.read_bytes()[:100])
+    last = tmp_path / "checkpoints" / "last"
+    (last / file).write_bytes((last / file).read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="is not what was written there"):
+        train(data, tmp_path, resume=last)
+    forget_checksums(last)  # there were none in the past
     with pytest.raises(CheckpointError, match="cannot read the"):
-        train(data, tmp_path, resume=True)
+        train(data, tmp_path, resume=last)
+
+
+def forget_checksums(last):
+    meta = checkpoints.read_meta(last)
+    del meta["sha256"]
+    (last / "meta.json").write_text(json.dumps(meta))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.pt", "meta.json"])
+@pytest.mark.parametrize("seconds", [0, 10])  # those before: `last.old`, or `best` alone
+def test_from_a_damaged_checkpoint_a_run_goes_back_to_the_one_before_it(
+    file, seconds, tmp_path, data
+):
+    weights, history = train(data, tmp_path, more=[Checkpoint(every_n_seconds=seconds)])
+    path = tmp_path / "checkpoints" / "last" / file
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 8 if file != "meta.json" else 0x80
+    path.write_bytes(raw)
+    with pytest.warns(UserWarning, match=r"last is damaged .* so an older one is taken"):
+        again, history_again = train(
+            data, tmp_path, resume=True, more=[Checkpoint(every_n_seconds=seconds)]
+        )
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert history == history_again
+
+
+def test_of_damaged_checkpoints_only_the_best_one_is_left(tmp_path, data):
+    train(data, tmp_path)
+    told = []
+    (tmp_path / "checkpoints" / "last" / "state.pt").write_bytes(b"")
+    assert checkpoints.find(tmp_path, told.append).name == "best"
+    assert len(told) == 1
+    (tmp_path / "checkpoints" / "best" / "state.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="every checkpoint in"):
+        checkpoints.find(tmp_path, told.append)
 
 
 def test_resuming_with_other_callbacks_seed_or_model_is_refused(tmp_path, data):

@@ -6,6 +6,7 @@ from typing import Any
 
 from neurarium.cli import flags
 from neurarium.cli.output import Output
+from neurarium.cli.recorded import recorded
 
 
 def resume(
@@ -34,21 +35,22 @@ def resume(
 def _go_on(folder: Path, output: Output, report: bool) -> None:
     from neurarium.cli.training import finish, train
     from neurarium.training import checkpoints
-    from neurarium.training.run import read_config
 
-    config = read_config(folder)
+    config = recorded(folder)
     data = _same_data(folder, config)
     try:
-        meta = checkpoints.read_meta(checkpoints.find(folder))
-    except checkpoints.CheckpointError:
-        resume = False
-        output.say(f"{folder} has no checkpoint yet; starting over in the same way")
+        found = checkpoints.find(folder, output.say)
+        meta = checkpoints.read_meta(found)
+    except checkpoints.CheckpointError as error:
+        found = None
+        none = "no checkpoint in" in str(error)
+        why = f"{folder} has no checkpoint yet" if none else str(error)
+        output.say(f"{why}; starting over in the same way")
     else:
-        resume = True
         output.say(f"going on after {meta['epoch']} epochs and {meta['step']} steps")
     record = {key: config[key] for key in ("command", "options")}
     choice = config.get("choice")
-    run = train(data, record, folder, output, choice=choice, resume=resume)
+    run = train(data, record, folder, output, choice=choice, resume=found)
     finish(run, output, report)
 
 
@@ -56,11 +58,6 @@ def _same_data(folder: Path, config: dict[str, Any]) -> Any:
     from neurarium.data import load
     from neurarium.training import CheckpointError
 
-    if "options" not in config or not config["data"].get("source"):
-        raise CheckpointError(
-            f"{folder} was not begun by neurarium fit, so its data and model are unknown here; "
-            "call fit(..., directory=..., resume=True) as it was begun"
-        )
     data = load(**config["data"]["source"])
     if data.fingerprint() != config["data"]["fingerprint"]:
         raise CheckpointError(

@@ -151,9 +151,8 @@ def _pictures(path: Path) -> Rows:
 
 
 def _arrays(path: Path, reading: Mapping[str, Any]) -> Rows:
-    import numpy as np
-
     from neurarium.data import DataError, read_table
+    from neurarium.data.arrays import read_numpy
     from neurarium.data.idx import read_idx_folder
 
     if path.is_dir():
@@ -161,15 +160,12 @@ def _arrays(path: Path, reading: Mapping[str, Any]) -> Rows:
     if path.suffix.lower() not in (".npz", ".npy"):
         frame, _ = read_table(path, **reading)
         return Rows(frame.astype(float).to_numpy())
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"'{path.name}' is not a readable {path.suffix} file: {error}") from None
-    if not hasattr(loaded, "files"):
+    loaded = read_numpy(path)
+    if not isinstance(loaded, dict):
         return Rows(loaded)
     for x, y in (("x_test", "y_test"), ("x", "y")):
         if x in loaded:
             return Rows(loaded[x], loaded.get(y))
-    if len(loaded.files) == 1:
-        return Rows(loaded[loaded.files[0]])
-    raise DataError(f"'{path.name}' must hold x (or x_test), got {', '.join(loaded.files)}")
+    if len(loaded) == 1:
+        return Rows(next(iter(loaded.values())))
+    raise DataError(f"'{path.name}' must hold x (or x_test), got {', '.join(loaded)}")

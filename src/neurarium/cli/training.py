@@ -31,14 +31,14 @@ def train(
     output: Output,
     *,
     choice: Mapping[str, Any] | None = None,
-    resume: bool = False,
+    resume: bool | Path | None = None,
 ) -> "Run":
     """Train with the defaults that fit the data, and the options that override them.
 
     Args:
         record: what `config.yaml` keeps of the command, enough to begin it again: `options`.
         choice: the defaults that the run was begun with, to go on with the same.
-        resume: whether to go on from the folder's last checkpoint.
+        resume: the checkpoint to go on from; True takes the folder's last.
     """
     from neurarium._names import resolve
     from neurarium.training import Progress, automatic, callbacks
@@ -56,7 +56,7 @@ def train(
         callbacks=[*shown, *named],
         tell=output.detail,
         choice=None if choice is None else Choice(**choice),
-        resume=resume,
+        resume=resume or False,
         record=record,
     )
 

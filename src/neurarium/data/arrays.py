@@ -1,17 +1,20 @@
 """Arrays that need no reading: their shape, their labels and `.npz` files."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurarium.data.errors import DataError, listing
+from neurarium.data.errors import DataError, listing, show
+from neurarium.data.plain import fits
 from neurarium.data.targets import Target
+
+_MOST_NUMBERS = 2**26  # in one row; what says more is damaged
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,12 @@ class ArrayPreprocessing:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ArrayPreprocessing":
         target = None if values["target"] is None else Target.from_json(values["target"])
-        return cls(tuple(values["shape"]), values["dtype"], target)
+        shape, dtype = values["shape"], values["dtype"]
+        if not fits(shape, list[int]) or not 0 <= math.prod(shape) <= _MOST_NUMBERS:
+            raise DataError(f"one row has the shape {show(shape)}, which is damaged")
+        if dtype not in ("uint8", "float32"):
+            raise DataError(f"rows are of the type {show(dtype)}, which is damaged")
+        return cls(tuple(shape), dtype, target)
 
 
 def as_input(x: Any, shape: tuple[int, ...], dtype: str) -> Tensor:
@@ -113,15 +121,9 @@ def read_npz(path: Path) -> Arrays:
     Raises:
         DataError: if the file is damaged, holds pickled objects or lacks these names.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise DataError(f"'{path.name}' holds one bare array; save x and y with np.savez")
-            arrays = {name.lower(): archive[name] for name in archive.files}
-    except (OSError, EOFError, BadZipFile, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"'{path.name}' is not a readable .npz file: {error}") from error
+    arrays = read_numpy(path)
+    if not isinstance(arrays, dict):
+        raise DataError(f"'{path.name}' holds one bare array; save x and y with np.savez")
     found = {_ALIASES.get(name, name): array for name, array in arrays.items()}
     if not {"x", "y"} <= set(found):
         raise DataError(
@@ -130,6 +132,35 @@ def read_npz(path: Path) -> Arrays:
         )
     _check_lengths(path, found)
     return Arrays(found["x"], found["y"], found.get("x_test"), found.get("y_test"))
+
+
+def read_numpy(path: Path) -> dict[str, np.ndarray] | np.ndarray:
+    """The arrays of an `.npz` by name in lower case, or the one of an `.npy`.
+
+    Raises:
+        DataError: if the file is damaged, holds pickled objects or does not fit in memory.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            return {name.lower(): _array(archive[name], name) for name in archive.files}
+    except Exception as error:  # NumPy, zipfile, zlib and tokenize each raise their own kinds
+        if isinstance(error, DataError):
+            raise
+        if isinstance(error, MemoryError):
+            raise DataError(
+                f"'{path.name}' does not fit in memory: {' '.join(str(error).split())}"
+            ) from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"'{path.name}' is not a readable {path.suffix} file: {reason}") from error
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    if not isinstance(value, np.ndarray):  # a member that is no array comes as its bytes
+        raise DataError(f"the member '{name}' is no array; save arrays with np.savez")
+    return value
 
 
 _ALIASES = {"x_train": "x", "y_train": "y", "xtrain": "x", "ytrain": "y"}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neurarium.data.errors import DataError, show
+from neurarium.data.plain import check_values
 from neurarium.data.values import Series, is_numeric, numbers, texts
 
 TRUE = frozenset(["true", "t", "yes", "y"])
@@ -170,9 +171,10 @@ def to_json(column: Column) -> dict[str, Any]:
 
 def from_json(values: dict[str, Any]) -> Column:
     """The column that `to_json` wrote."""
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    kind: Any = arguments.pop("kind")
-    return KINDS[kind](**arguments)
+    kind = KINDS[values["kind"]]
+    own = {name: value for name, value in values.items() if name != "kind"}
+    check_values(own, kind, f"a {values['kind']} column")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
 
 
 _DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d")

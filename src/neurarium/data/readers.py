@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurarium.data.errors import DataError
-from neurarium.data.values import DataFrame, is_number, text
+from neurarium.data.values import DataFrame, is_number, is_numeric, text
 
 Header = bool | Literal["auto"]
 _DELIMITERS = ",;\t|"
@@ -60,14 +61,19 @@ def _read_parquet(path: Path) -> DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        for column in frame.columns:
+            if not is_numeric(frame[column]):
+                frame[column].tolist()  # damage to a cell shows when it is read
+        return frame
     except ImportError:
         raise DataError(
             f"reading '{path.name}' needs pyarrow, which is not installed; "
             "pip install 'neurarium[parquet]'"
         ) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"'{path.name}' is not a readable Parquet file: {error}") from error
+    except Exception as error:  # pyarrow raises many kinds for a damaged file
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"'{path.name}' is not a readable Parquet file: {reason}") from error
 
 
 def _decode(path: Path, encoding: str) -> str:
@@ -103,7 +109,7 @@ def _decode(path: Path, encoding: str) -> str:
 def _decompress(path: Path, raw: bytes) -> bytes:
     try:
         return gzip.decompress(raw)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"'{path.name}' is a damaged gzip file ({error}); get it again") from error
 
 
@@ -111,8 +117,11 @@ def _find_delimiter(lines: str) -> str:
     """The candidate that cuts most of the first lines into the same number of cells."""
 
     def evidence(delimiter: str) -> tuple[int, int]:
-        sample = io.StringIO(lines[: 2**16])
-        widths = [len(row) for row in islice(csv.reader(sample, delimiter=delimiter), 20)]
+        sample = io.StringIO(lines[: 2**16], newline="")
+        try:
+            widths = [len(row) for row in islice(csv.reader(sample, delimiter=delimiter), 20)]
+        except csv.Error:  # a cell beyond all bounds
+            return 0, 0
         width, count = Counter(widths).most_common(1)[0]
         return (count if width > 1 else 0), width
 

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from neurarium.data import scale
 from neurarium.data.data import Preprocessing
+from neurarium.data.errors import DataError, listing
 from neurarium.data.preprocessing import preprocessing_from_json
 
 _JSON, _TENSORS = "preprocessing.json", "transform.safetensors"
@@ -46,6 +48,16 @@ def load_preprocessing(directory: Path) -> tuple[Preprocessing | None, nn.Module
     kind = getattr(scale, content["transform"])
     transform = kind.__new__(kind)  # its buffers are all it is, to the last bit
     nn.Module.__init__(transform)
-    for name, value in load_file(directory / _TENSORS).items():
+    try:
+        tensors = load_file(directory / _TENSORS)
+    except SafetensorError as error:
+        raise DataError(f"cannot read {directory / _TENSORS}: {error}") from None
+    needed = {name for name, hint in get_type_hints(kind).items() if hint is Tensor}
+    if set(tensors) != needed:
+        raise DataError(
+            f"{directory / _TENSORS} holds {listing(sorted(tensors))}, but {kind.__name__} needs "
+            f"{listing(sorted(needed))}; it is damaged"
+        )
+    for name, value in tensors.items():
         transform.register_buffer(name, value)
     return preprocessing, transform

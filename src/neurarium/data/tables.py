@@ -11,7 +11,8 @@ from torch import Tensor
 from neurarium.data import columns as kinds
 from neurarium.data.arrays import codes_of
 from neurarium.data.columns import Category, Column
-from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.errors import DataError, listing, nearest, show
+from neurarium.data.plain import fits
 from neurarium.data.targets import Target
 from neurarium.data.values import DataFrame
 
@@ -179,6 +180,11 @@ class TablePreprocessing:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TablePreprocessing":
         columns = [kinds.from_json(column) for column in values["columns"]]
+        numbers = [n for c in columns if not isinstance(c, Category) for n in c.features]
+        scaling = values["scaling"]
+        for name in ("median", "spread", "indicator"):
+            if not fits(scaling[name], list[float | bool]) or len(scaling[name]) != len(numbers):
+                raise DataError(f"'{name}' of {len(numbers)} numbers is {show(scaling[name])}")
         target = None if values["target"] is None else Target.from_json(values["target"])
         return cls(columns, values["scaling"], target)
 

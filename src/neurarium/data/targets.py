@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neurarium.data.data import Task
 from neurarium.data.errors import DataError, listing, nearest, show
+from neurarium.data.plain import check_values
 from neurarium.data.values import DataFrame, Series, is_number, is_numeric, numbers, text, texts
 
 Label = bool | int | float | str
@@ -108,9 +109,15 @@ class Target:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Target":
         arguments: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in check_values(values, cls, "the target").items()
         }
-        return cls(**arguments)
+        target = cls(**arguments)
+        classes = target.task in ("binary", "multiclass")
+        outputs = len(target.names) if target.task == "regression" else 0
+        if classes != bool(target.labels) or {len(target.mean), len(target.std)} != {outputs}:
+            raise DataError(f"the target is damaged: labels or scales do not fit {target.task}")
+        return target
 
 
 def infer_target(

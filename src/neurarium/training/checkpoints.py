@@ -1,9 +1,11 @@
 """Checkpoints: directories of safetensors, JSON and one `weights_only` file, written atomically."""
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,40 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from neurarium.data import DataError
+
 WEIGHTS, STATE, META = "model.safetensors", "state.pt", "meta.json"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, incomplete or belongs to another model."""
+    """A checkpoint is missing, incomplete, damaged or belongs to another model."""
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Whatever damage makes of the code that reads it is one error, which names the file."""
+    try:
+        yield
+    except (CheckpointError, DataError, ImportError):
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [""]
+        reason = f"{type(error).__name__}: {lines[0]}"[:200]
+        raise CheckpointError(
+            f"cannot read {what}, which is damaged or of another version ({reason})"
+        ) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A disk that is full, or gone, is an OSError with the file's name."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise OSError(getattr(error, "errno", None) or 0, reason, str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -31,22 +62,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, keep_old: bool = False) -> Iterator[Path]:
     """A directory that appears under its name complete, or not at all.
 
     An older one of that name steps aside first, so for a moment only `.old` exists: `find` looks
     there too.
+
+    Args:
+        keep_old: whether it stays there, lest the new one be damaged some day.
     """
     fresh, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    yield fresh
-    _flush(fresh)
+    try:
+        with _writing(fresh):
+            yield fresh
+            _flush(fresh)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)  # a full disk needs the room
+        raise
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)
         path.replace(old)
     fresh.replace(path)
-    shutil.rmtree(old, ignore_errors=True)
+    if not keep_old:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush(directory: Path) -> None:
@@ -82,15 +122,29 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def save(
-    path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], meta: Mapping[str, Any]
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    keep_old: bool = False,
 ) -> None:
-    """Write a checkpoint directory."""
-    with new_directory(path) as directory:
+    """Write a checkpoint directory.
+
+    Args:
+        keep_old: whether the one of that name before stays beside it, as `.old`.
+    """
+    with new_directory(path, keep_old) as directory:
         save_weights(directory / WEIGHTS, tensors)
         torch.save(dict(state), directory / STATE)
         _flush(directory)
+        sums = {name: _sha256(directory / name) for name in (WEIGHTS, STATE)}
         # Last, and in one step: a directory without it is not a checkpoint, one with it is whole.
-        write_text(directory / META, json.dumps(meta, indent=1))
+        write_text(directory / META, json.dumps({**meta, "sha256": sums}, indent=1))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -104,23 +158,54 @@ def load_state(path: Path) -> dict[str, Any]:
 
 def read_meta(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself."""
-    return json.loads((path / META).read_text(encoding="utf-8"))
+    with reading(path / META):
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+        return {**meta, "step": int(meta["step"]), "epoch": int(meta.get("epoch", 0))}
 
 
-def find(path: Path | str) -> Path:
-    """The newest complete checkpoint of a run folder, or the checkpoint directory itself."""
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, judged by their checksums; None if nothing."""
+    try:
+        with reading(path):
+            for name, expected in read_meta(path).get("sha256", {}).items():
+                if _sha256(path / Path(name).name) != expected:
+                    return f"{name} is not what was written there"
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def find(path: Path | str, tell: Callable[[str], object] | None = None) -> Path:
+    """The newest sound checkpoint of a run folder, or the checkpoint directory itself.
+
+    A damaged one is passed over for the one before it, at last for the best one.
+
+    Args:
+        tell: called with a sentence on each that is passed over; else it is a warning.
+    """
     path = Path(path)
     if (path / META).is_file():
+        if (why := damage(path)) is not None:
+            raise CheckpointError(f"the checkpoint {path} is damaged: {why}; take another")
         return path
     places = [path, path / "checkpoints"]
-    found = [
-        candidate
-        for place in places
-        for candidate in place.glob("*/")
-        if (candidate / META).is_file() and not candidate.name.startswith("best")
-    ]
+    found = [each for place in places for each in place.glob("*/") if (each / META).is_file()]
     # `last.new` and `last.old` count: a process may die between the two renames.
     found += [p for p in (path.with_name(path.name + ".old"),) if (p / META).is_file()]
     if not found:
         raise CheckpointError(f"no checkpoint in {path}; a run folder has one under checkpoints/")
-    return max(found, key=lambda p: (read_meta(p)["step"], p.stat().st_mtime))
+    for candidate in sorted(found, key=_age, reverse=True):
+        if (why := damage(candidate)) is None:
+            return candidate
+        sentence = f"the checkpoint {candidate} is damaged ({why}), so an older one is taken"
+        warnings.warn(sentence, stacklevel=2) if tell is None else tell(sentence)
+    raise CheckpointError(f"every checkpoint in {path} is damaged")
+
+
+def _age(path: Path) -> tuple[bool, float, float]:
+    """Later is greater; the best ones come first of all, since going on from them repeats steps."""
+    try:
+        step = float(read_meta(path)["step"])
+    except CheckpointError:
+        step = float("inf")  # so that it is told of
+    return not path.name.startswith("best"), step, path.stat().st_mtime

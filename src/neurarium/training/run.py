@@ -219,29 +219,33 @@ class Run:
         try:
             described = json.loads((path / "model.json").read_text(encoding="utf-8"))
             config = read_config(directory)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise checkpoints.CheckpointError(
                 f"{directory} is not the folder of a finished run ({error})"
             ) from None
-        if model is None and described["network"] is None:
-            raise checkpoints.CheckpointError(
-                f"the model of {directory} is of your own class {described['class']}; build one "
-                "and pass it: Run.load(directory, model=...)"
-            )
-        model = networks.build(described["network"]) if model is None else model
+        with checkpoints.reading(path / "model.json"):
+            if model is None and described["network"] is None:
+                raise checkpoints.CheckpointError(
+                    f"the model of {directory} is of your own class {described['class']}; build "
+                    "one and pass it: Run.load(directory, model=...)"
+                )
+            model = networks.build(described["network"]) if model is None else model
         checkpoints.load_weights(model, path / checkpoints.WEIGHTS)
-        preprocessing, transform = load_preprocessing(path)
+        with checkpoints.reading(f"the preprocessing in {path}"):
+            preprocessing, transform = load_preprocessing(path)
         history = History()
-        for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            history.append(json.loads(line))
-        return cls(
-            model,
-            history=history,
-            config=config,
-            directory=directory,
-            preprocessing=preprocessing,
-            transform=transform,
-        )
+        with checkpoints.reading(directory / "metrics.jsonl"):
+            for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+                history.append(json.loads(line))
+        with checkpoints.reading(directory / "config.yaml"):
+            return cls(
+                model,
+                history=history,
+                config=config,
+                directory=directory,
+                preprocessing=preprocessing,
+                transform=transform,
+            )
 
     def __repr__(self) -> str:
         figures = {name: values[-1] for name, values in self.history.items() if values}
@@ -268,4 +272,9 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Read `config.yaml`."""
     import yaml
 
-    return yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    path = directory / "config.yaml"
+    with checkpoints.reading(path):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not isinstance(config.get("data", {}), dict):
+            raise TypeError("it holds no names and values")
+        return config

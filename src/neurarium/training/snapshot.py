@@ -47,12 +47,18 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "processes": trainer.processes.size,
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
     }
-    checkpoints.save(path, checkpoints.weights(trainer.model), state, meta)
+    keep_old = path.name == "last"
+    checkpoints.save(path, checkpoints.weights(trainer.model), state, meta, keep_old)
     return path
 
 
 def load(trainer: "Trainer", path: Path) -> None:
     """Make the trainer go on exactly where the checkpoint was written."""
+    with checkpoints.reading(f"the checkpoint {path}"):
+        _load(trainer, path)
+
+
+def _load(trainer: "Trainer", path: Path) -> None:
     names = [type(callback).__name__ for callback in trainer.callbacks]
     meta = checkpoints.read_meta(path)
     for what, saved, now in (

@@ -43,7 +43,7 @@ class Checkpoint(Callback):
         self.save_last, self.every_n_steps = save_last, every_n_steps
         self.every_n_seconds = every_n_seconds
         self.kept: list[tuple[float, str]] = []  # (value, less is better; directory), best first
-        self._written = time.monotonic()
+        self._written, self._judged = time.monotonic(), False
 
     def on_train_batch_end(
         self, trainer: "Trainer", outputs: Any, batch: Any, batch_idx: int
@@ -52,6 +52,9 @@ class Checkpoint(Callback):
             self._save_last(trainer)
 
     def on_validation_epoch_end(self, trainer: "Trainer") -> None:
+        self._judged = True
+
+    def _save_best(self, trainer: "Trainer") -> None:
         if self.monitor is None or trainer.directory is None or not self.save_top_k:
             return
         value = monitored(trainer, self.monitor)
@@ -74,6 +77,9 @@ class Checkpoint(Callback):
                 shutil.rmtree(path)
 
     def on_train_epoch_end(self, trainer: "Trainer") -> None:
+        if self._judged:  # the epoch is over only now, and can be gone on from exactly
+            self._judged = False
+            self._save_best(trainer)
         (due,) = trainer.processes.agree(time.monotonic() - self._written >= self.every_n_seconds)
         if self.save_last and due:
             self._save_last(trainer)
