@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tests.data.test_free_text import reviews
 
 from neurarium import networks
 from neurarium.data import load
 from neurarium.training import fit
-from tests.data.test_free_text import reviews
 
 
 def test_it_is_linear_in_the_mean_of_the_real_words():

@@ -383,6 +383,7 @@ def test_a_process_that_dies_costs_its_own_trial_only():
         ({}, {"width": [8, 0]}, "whole numbers above 0"),
         ({}, {"penalty": [None, "l1"]}, "needs its weight"),
         ({}, {"lr": [0.1, -1.0]}, "lr"),
+        ({}, {"lr": [0.1, "quick"]}, "lr must be a number, got 'quick'"),
     ],
 )
 def test_what_the_base_cannot_take_is_refused_before_the_first_trial(

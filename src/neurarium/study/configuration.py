@@ -58,6 +58,10 @@ _OF_NETWORK = {"activation": "activation", "normalization": "norm", "dropout": "
 # With these another learning rate is the usual one, so each trial finds its own unless it is said.
 _MOVES_LR = ("network", "width", "depth", "optimizer")
 _CHOSEN = tuple(f.name for f in fields(Choice) if f.name not in ("network", "reasons"))
+_NUMBERS = (
+    "dropout", "lr", "weight_decay", "max_grad_norm", "epochs", "batch_size", "max_steps",
+    "patience", "fraction",
+)  # fmt: skip
 _MAY_DIFFER = ("lr", "weight_decay", "max_grad_norm")
 _PASSED = ("max_steps", "precision", "channels_last", "compile", "device")
 
@@ -219,6 +223,9 @@ class Configured:
         self, data: Data, settings: Mapping[str, Any], seed: int, **options: Any
     ) -> automatic.Prepared:
         """What an arm's settings make of `fit`'s arguments."""
+        for name in _NUMBERS:
+            if isinstance(settings.get(name), str):
+                raise ValueError(f"{name} must be a number, got {settings[name]!r}")
         said = {name: settings[name] for name in _CHOSEN if settings.get(name) is not None}
         if "schedule" in settings and settings["schedule"] is None:
             said["schedule"] = "constant"
