@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neurarium.data import Resident
+from neurarium.data import FreeTextPreprocessing, Resident
 from neurarium.report import figures
 from neurarium.report.facts import HEADLINE, METRIC_NAMES, SHARES, Facts, SplitFacts, flatten
 from neurarium.report.page import Html, element, join, number, paragraph, percent, section, table
@@ -168,6 +168,13 @@ def _columns(facts: Facts) -> Html | None:
     if facts.data is None:
         return None
     shape = facts.data.input_shape
+    fitted = facts.run.preprocessing
+    if isinstance(fitted, FreeTextPreprocessing):
+        length = facts.data.train.tensors["length"].float()  # type: ignore[union-attr]
+        return paragraph(
+            f"Each row is a text of {length.median():.0f} words in the middle, {length.max():.0f} "
+            f"at most; {fitted.vocabulary:,} words are told apart."
+        )
     if len(shape) != 1:
         return paragraph(f"Each input has the shape {' × '.join(map(str, shape))}.")
     known = columns(facts.run.preprocessing, shape[0])
