@@ -66,6 +66,17 @@ def test_fit_predict_and_evaluate(neurarium, workplace, power):
     assert "looks back 48 rows, but these are 20" in short.err
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "negative_binomial"])
+def test_a_network_of_likelihoods_is_trained_by_them(neurarium, power, likelihood):
+    network = f"DeepAR:hidden=8,samples=20,likelihood={likelihood}"
+    result = neurarium("fit", power, *FLAGS, "--network", network, "--epochs", "1", "--json")
+    if likelihood == "gaussian":
+        assert "coverage" in json.loads(result.out)["test"]
+    else:  # these values are no counts
+        assert result.code == 2
+        assert "a negative binomial is of counts" in result.err
+
+
 @pytest.mark.parametrize("network", ["DLinear:kernel=5", "Forecaster:hidden=8,cell=gru"])
 def test_other_networks_and_losses(neurarium, power, network):
     words = ("--network", network, "--epochs", "1", "--json", "--target", "load,heat")

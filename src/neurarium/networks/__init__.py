@@ -19,7 +19,9 @@ from neurarium.networks.energy import EnergyNetwork
 from neurarium.networks.evolving import EvolvingNetwork
 from neurarium.networks.fast_text import FastText
 from neurarium.networks.forecaster import Forecaster, pinball
+from neurarium.networks.forecaster_deepar import DeepAR
 from neurarium.networks.forecaster_linear import DLinear, NLinear
+from neurarium.networks.forecaster_nbeats import NBEATS
 from neurarium.networks.goodness import GoodnessNetwork
 from neurarium.networks.gpt import GPT
 from neurarium.networks.lista import LISTA, ista, unroll
@@ -45,9 +47,11 @@ __all__ = [
     "GPT",
     "LISTA",
     "MLP",
+    "NBEATS",
     "Adaline",
     "CellularSRN",
     "DLinear",
+    "DeepAR",
     "ELMo",
     "EchoState",
     "EnergyNetwork",

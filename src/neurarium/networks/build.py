@@ -18,7 +18,9 @@ from neurarium.networks import (
     evolving,
     fast_text,
     forecaster,
+    forecaster_deepar,
     forecaster_linear,
+    forecaster_nbeats,
     goodness,
     gpt,
     lista,
@@ -34,8 +36,8 @@ from neurarium.networks import (
 
 _PARTS = (
     bert, cellular_srn, convnets, echo_state, elmo, energy, evolving, fast_text, forecaster,
-    forecaster_linear, goodness, gpt, lista, mlp, perceptron, programs, rbf, sequence, transformer,
-    transformer_xl, xlnet,
+    forecaster_deepar, forecaster_linear, forecaster_nbeats, goodness, gpt, lista, mlp,
+    perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

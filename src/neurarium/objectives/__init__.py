@@ -7,6 +7,7 @@ from neurarium.objectives.language import (
     next_sentence,
     permutation_language_model,
 )
+from neurarium.objectives.likelihood import negative_log_likelihood
 from neurarium.objectives.manifold_tangent import contractive, manifold_tangent, tangent_basis
 from neurarium.objectives.minima import WithoutBadMinima
 from neurarium.objectives.neural_augmentation import augment_and_classify
@@ -23,6 +24,7 @@ __all__ = [
     "manifold_tangent",
     "mask_tokens",
     "masked_language_model",
+    "negative_log_likelihood",
     "next_sentence",
     "per_step",
     "permutation_language_model",

@@ -17,7 +17,7 @@ from neurarium.data.augment import compose
 from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
 from neurarium.learning import Backprop, Rule
-from neurarium.objectives import Objective, per_step, supervised
+from neurarium.objectives import Objective, negative_log_likelihood, per_step, supervised
 from neurarium.training import engine, randomness
 from neurarium.training.automatic_choices import Choice, Facts, candidates, choose, comparison
 from neurarium.training.automatic_folds import cross_validate
@@ -118,6 +118,8 @@ def prepare(
     if model is None:
         model = _build(choice.network, data, seed, () if loss else _QUANTILES)
     if known.series:
+        if loss is None and hasattr(model, "log_prob"):
+            objective = negative_log_likelihood
         options.setdefault("metrics", {})  # in units of the network they would tell nothing
     if rule is None:
         choice = _range_tested(choice, model, data, objective, seed, device)
