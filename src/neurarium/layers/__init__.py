@@ -24,6 +24,7 @@ from neurarium.layers.recurrent import (
 )
 from neurarium.layers.scalar_mix import ScalarMix
 from neurarium.layers.spiking import LIF, SpikeTrain, spike
+from neurarium.layers.weight_drop import WeightDrop
 from neurarium.layers.weight_normalization import WeightStandardization, weight_norm_backward
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Recurrent",
     "ScalarMix",
     "SpikeTrain",
+    "WeightDrop",
     "WeightStandardization",
     "argmin_activation",
     "batch_norm_backward",

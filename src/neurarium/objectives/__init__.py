@@ -14,9 +14,12 @@ from neurarium.objectives.neural_augmentation import augment_and_classify
 from neurarium.objectives.sequences import per_step, transcription
 from neurarium.objectives.supervised import Objective, supervised
 from neurarium.objectives.supervised import ask as ask
+from neurarium.objectives.through_time import ActivationL2, VanishingGradientPenalty
 
 __all__ = [
+    "ActivationL2",
     "Objective",
+    "VanishingGradientPenalty",
     "WithoutBadMinima",
     "augment_and_classify",
     "bidirectional_language_model",

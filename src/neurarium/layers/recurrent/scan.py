@@ -390,15 +390,17 @@ def scan(
     us = inputs.unbind(0)
     reals = None if real is None else real.t().unsqueeze(2).unbind(0)
     outputs: list[Any] = [None] * len(us)
-    states = [state]
+    states, records = [state], _records.get()
     for t in reversed(range(len(us))) if reverse else range(len(us)):
         new = cell.step(us[t], (state[0] * mask, *state[1:]) if drops else state)
         if zoneout != (0, 0):
             new = _zoned_out(new, state, zoneout, training)
         state = new if reals is None else _where(reals[t], new, state)
+        if records is not None:  # an LSTM's output apart from the memory that it was read from
+            state = tuple(part.view_as(part) for part in state)
         outputs[t] = state[0]
         states.append(state)
-    if (records := _records.get()) is not None:
+    if records is not None:
         records.append(Trace(cell, inputs, states, reverse))
     out = torch.stack(outputs, dim=1)
     return (out if real is None else torch.where(real.unsqueeze(2), out, 0)), state
