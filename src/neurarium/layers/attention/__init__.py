@@ -20,6 +20,7 @@ from neurarium.layers.attention.scores import (
     ScaledDot,
 )
 from neurarium.layers.attention.structured import ChainCRF, SegmentAttention
+from neurarium.layers.attention.structured_self import StructuredSelfAttention
 
 __all__ = [
     "Additive",
@@ -37,6 +38,7 @@ __all__ = [
     "RelativeMultiHead",
     "ScaledDot",
     "SegmentAttention",
+    "StructuredSelfAttention",
     "attend",
     "entmax15",
     "sparsemax",
