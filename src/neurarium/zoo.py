@@ -46,6 +46,7 @@ FAMILIES = {
     "learning": "Learning rules",
     "learning.autodiff": "Automatic differentiation",
     "training.callbacks": "Callbacks",
+    "training.fine_tuning": "Fine-tuning",
     "training.lr_finder": "Learning-rate finder",
     "training.noise_scale": "Gradient noise scale",
     "training.diagnostics": "Diagnostics",

@@ -20,6 +20,7 @@ from neurarium.data.series import SeriesPreprocessing, SeriesWindows
 from neurarium.data.splits import Batch, Resident, Split, Stream, as_batch, as_split
 from neurarium.data.tables import TablePreprocessing
 from neurarium.data.tangents import tangents
+from neurarium.data.token_batches import TokenBatches
 
 __all__ = [
     "ArrayPreprocessing",
@@ -41,6 +42,7 @@ __all__ = [
     "TablePreprocessing",
     "Task",
     "TextPreprocessing",
+    "TokenBatches",
     "Whiten",
     "Windows",
     "as_batch",

@@ -16,6 +16,7 @@ from neurarium.losses.classification import (
 )
 from neurarium.losses.ctc import ctc
 from neurarium.losses.divergences import bregman
+from neurarium.losses.label_smoothing import label_smoothing
 from neurarium.losses.modules import FocalLoss as FocalLoss
 from neurarium.losses.modules import GeneralRobustLoss as GeneralRobustLoss
 from neurarium.losses.modules import HingeLoss as HingeLoss
@@ -42,6 +43,7 @@ __all__ = [
     "general_robust",
     "hinge",
     "huber",
+    "label_smoothing",
     "mae",
     "mse",
     "multiclass_hinge",

@@ -3,12 +3,14 @@
 from neurarium.learning import NonFiniteError
 from neurarium.training.callbacks import (
     EMA,
+    AverageCheckpoints,
     BatchGrowth,
     Callback,
     Checkpoint,
     Clip,
     EarlyStopping,
     GeneralizationReport,
+    GradualUnfreeze,
     JSONLines,
     MaxNorm,
     Progress,
@@ -18,6 +20,7 @@ from neurarium.training.callbacks import (
 )
 from neurarium.training.checkpoints import CheckpointError
 from neurarium.training.engine import Engine
+from neurarium.training.fine_tuning import discriminative_lr
 from neurarium.training.fit import fit
 from neurarium.training.history import History
 from neurarium.training.interrupts import Interrupted
@@ -29,6 +32,7 @@ from neurarium.training.trainer import Trainer
 
 __all__ = [
     "EMA",
+    "AverageCheckpoints",
     "BatchGrowth",
     "Callback",
     "Checkpoint",
@@ -37,6 +41,7 @@ __all__ = [
     "EarlyStopping",
     "Engine",
     "GeneralizationReport",
+    "GradualUnfreeze",
     "History",
     "Interrupted",
     "JSONLines",
@@ -50,6 +55,7 @@ __all__ = [
     "Run",
     "ScheduledSampling",
     "Trainer",
+    "discriminative_lr",
     "fit",
     "fit_together",
     "lr_find",
