@@ -201,3 +201,76 @@ def test_a_network_that_draws_its_labels_from_its_probabilities_is_calibrated():
 def test_one_column_of_probabilities_is_an_error():
     with pytest.raises(ValueError, match=r"stack \(1 - p, p\)"):
         metrics.calibration(np.zeros(3), np.zeros(3))
+
+
+# Entities
+
+
+def test_entities_count_only_with_exact_words_and_type():
+    # "Ann Lee flew to New York": truly a person 0-1 and a location 4-5; found are the person
+    # exactly, and of the location one word, so precision 1/2, recall 1/2
+    true = [["B-person", "I-person", "O", "O", "B-location", "I-location"], ["O", "B-group"]]
+    found = [["B-person", "I-person", "O", "O", "B-location", "O"], ["O", "O"]]
+    assert metrics.entity_f1(true, true) == 1
+    assert metrics.entity_f1(true, found) == pytest.approx(2 * 1 / (3 + 2))
+    wrong_type = [["B-group", "I-group", "O", "O", "B-location", "I-location"], ["O", "O"]]
+    assert metrics.entity_f1(true, wrong_type) == pytest.approx(2 * 1 / (3 + 2))
+    elsewhere = [["O"] * 6, ["B-group", "O"]]
+    assert metrics.entity_f1(true, elsewhere) == 0
+    assert metrics.entity_f1([["O", "O"]], [["O", "O"]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("tags", "same"),
+    [
+        ("I-a I-a O", "B-a I-a O"),  # begins without a B-
+        ("B-a I-b O", "B-a B-b O"),  # the type changes
+        ("O I-a I-b", "O B-a B-b"),
+    ],
+)
+def test_tags_that_break_the_scheme_are_read_as_conlleval_does(tags, same):
+    assert metrics.entity_f1([tags.split()], [same.split()]) == 1
+
+
+def test_neighbours_of_one_type_are_two_entities():
+    assert metrics.entity_f1([["B-a", "B-a"]], [["B-a", "I-a"]]) == 0
+
+
+def conlleval(sentences):
+    """The script's own rules, `startOfChunk` and `endOfChunk`, line by line."""
+    chunks, start = set(), 0
+    for number, tags in enumerate(sentences):
+        before, type_before = "O", ""
+        for i, whole in enumerate([*tags, "O"]):
+            tag, _, kind = whole.partition("-")
+            ends = (before in "BI" and tag in "BO") or (before != "O" and type_before != kind)
+            begins = tag == "B" or (before == "O" and tag == "I")
+            begins |= tag != "O" and type_before != kind
+            if before != "O" and ends:
+                chunks.add((number, start, i, type_before))
+            if begins:
+                start = i
+            before, type_before = tag, kind
+    return chunks
+
+
+def test_entity_f1_is_conllevals_on_any_tags():
+    rng = np.random.default_rng(0)
+    names = ["O", "O", "B-a", "I-a", "B-b", "I-b"]
+    lengths = rng.integers(1, 9, 300)
+    true, found = ([[str(t) for t in rng.choice(names, n)] for n in lengths] for _ in "tp")
+    found = [t if i % 2 else f for i, (t, f) in enumerate(zip(true, found, strict=True))]
+    a, b = conlleval(true), conlleval(found)
+    precision, recall = len(a & b) / len(b), len(a & b) / len(a)
+    expected = 2 * precision * recall / (precision + recall)
+    assert 0.5 < expected < 0.9
+    assert metrics.entity_f1(true, found) == pytest.approx(expected)
+
+
+def test_tags_that_cannot_be_compared_are_errors(unchecked):
+    with pytest.raises(ValueError, match="one tag for each word"):
+        metrics.entity_f1([["O", "O"]], [["O"]])
+    with pytest.raises(ValueError, match="got 'S-person'"):
+        metrics.entity_f1([["O"]], [["S-person"]])
+    with pytest.raises(ValueError, match="got 'B'"):
+        metrics.entity_f1([["O"]], [["B"]])

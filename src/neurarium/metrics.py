@@ -21,6 +21,7 @@ __all__ = [
     "block_bootstrap",
     "calibration",
     "crps",
+    "entity_f1",
     "expected_calibration_error",
     "intervals",
     "mase",
@@ -193,6 +194,53 @@ def expected_calibration_error(probabilities: Array, target: Array, bins: int = 
     table = calibration(probabilities, target, bins)
     gap = np.abs(table.accuracy - table.confidence)
     return float(np.nansum(table.count * gap) / max(table.count.sum(), 1))
+
+
+# Entities
+
+
+def entity_f1(target: Sequence[Sequence[str]], prediction: Sequence[Sequence[str]]) -> float:
+    r"""Share of entities found with their exact words and type, precision and recall balanced.
+
+    $$F_1 = \frac{2\,\lvert T \cap P \rvert}{\lvert T \rvert + \lvert P \rvert}, \qquad
+      T, P = \{(\text{sentence}, \text{first word}, \text{last word}, \text{type})\}$$
+
+    Tags are "O", "B-type" and "I-type"; an entity begins at a "B-", and also at an "I-" whose type
+    is not that of the tag before. 0 where neither side has any entity.
+
+    Args:
+        target: the true tags of each sentence.
+        prediction: as many tags for each.
+
+    Source: Tjong Kim Sang & De Meulder (2003), Introduction to the CoNLL-2003 shared task,
+    arXiv:cs/0306050, and its script conlleval.
+    """
+    if [len(tags) for tags in target] != [len(tags) for tags in prediction]:
+        raise ValueError(
+            "entity_f1 needs one tag for each word of the same sentences, got "
+            f"{len(target)} and {len(prediction)} sentences with "
+            f"{sum(map(len, target))} and {sum(map(len, prediction))} tags"
+        )
+    true, found = _entities(target), _entities(prediction)
+    total = len(true) + len(found)
+    return 2 * len(true & found) / total if total else 0.0
+
+
+def _entities(sentences: Sequence[Sequence[str]]) -> set[tuple[int, int, int, str]]:
+    """Sentence, first word, last word and type of each."""
+    found = set()
+    for number, tags in enumerate(sentences):
+        start, kind = 0, ""  # of the entity that is open, "" for none
+        for i, tag in enumerate([*tags, "O"]):
+            mark, _, own = tag.partition("-")
+            if mark not in ("B", "I", "O") or bool(own) == (mark == "O"):
+                raise ValueError(f"tags must be 'O', 'B-type' or 'I-type', got {tag!r}")
+            if kind and (mark != "I" or own != kind):
+                found.add((number, start, i - 1, kind))
+                kind = ""
+            if own and not kind:
+                start, kind = i, own
+    return found
 
 
 # Forecasts
