@@ -185,6 +185,33 @@ def test_spoilt_planetoid_folders_are_named(tmp_path, spoil, message):
         read_planetoid(tmp_path)
 
 
+def test_of_several_graphs_in_a_folder_a_file_names_one(tmp_path):
+    write_planetoid(tmp_path, "toy")
+    write_planetoid(tmp_path, "other-graph", skip=1)
+    with pytest.raises(DataError, match=r"name one by its file, '.*ind.other-graph.graph'"):
+        load(tmp_path)
+    for part in ("graph", "x", "test.index"):
+        data = load(tmp_path / f"ind.other-graph.{part}")
+        assert data.name == "other-graph"
+        assert len(data.test) == 3
+    assert len(load(tmp_path / "ind.toy.tx").test) == 4
+    assert load(**data.source).fingerprint() == data.fingerprint()
+
+
+def test_cora_among_other_graphs_is_cora(data_path, tmp_path, monkeypatch):
+    source = data_path("planetoid")
+    folder = tmp_path / "planetoid"
+    folder.mkdir()
+    for file in source.glob("ind.cora.*"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    write_planetoid(folder, "toy")
+    monkeypatch.setenv("NEURARIUM_DATA", str(tmp_path))
+    assert load("cora").transform.graph.num_nodes == 2708
+    (folder / "ind.cora.graph").unlink()
+    with pytest.raises(DataError, match="cora is not downloaded"):
+        load("cora")
+
+
 def test_cora_is_the_public_split(data_path):
     data = load(str(data_path("planetoid")))
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [140, 500, 1000]

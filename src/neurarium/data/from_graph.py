@@ -19,7 +19,7 @@ from neurarium.data.from_table import find_targets
 from neurarium.data.graph import Graph, as_graph, csr
 from neurarium.data.graph_tables import Edges, find_ids
 from neurarium.data.partition import partition
-from neurarium.data.planetoid import read_planetoid
+from neurarium.data.planetoid import planetoid_file, read_planetoid
 from neurarium.data.readers import check_names
 from neurarium.data.schema import Types, infer_columns
 from neurarium.data.splits import Resident
@@ -256,12 +256,14 @@ def _of_nodes(
     )
 
 
-def from_planetoid(folder: Path) -> Data:
-    """The public split of the graph in a folder of Planetoid files."""
-    graph, notes = read_planetoid(folder)
+def from_planetoid(path: Path) -> Data:
+    """The public split of the graph in a folder of Planetoid files, or that one file belongs to."""
+    name = planetoid_file(path)
+    folder = path if name is None else path.parent
+    graph, notes = read_planetoid(folder, name)
     assert graph.y is not None
     classes = [f"class {i}" for i in range(int(graph.y.max()) + 1)]
-    data = node_data(graph, classes=classes, name=folder.name)
+    data = node_data(graph, classes=classes, name=name or folder.name)
     rows = {name: len(data.split(name)) for name in ("train", "val", "test")}
     split = ", ".join(f"{count} nodes {name}" for name, count in rows.items())
     assert isinstance(data.preprocessing, GraphPreprocessing)

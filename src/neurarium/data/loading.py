@@ -16,7 +16,7 @@ from neurarium.data.idx import find_idx, read_idx_folder
 from neurarium.data.named import NAMED
 from neurarium.data.partition import check_sizes
 from neurarium.data.pictures import ARCHIVES
-from neurarium.data.planetoid import find_planetoid
+from neurarium.data.planetoid import find_planetoid, planetoid_file
 from neurarium.data.readers import Header, read_table
 from neurarium.data.schema import Types
 from neurarium.data.tables import Table
@@ -124,7 +124,7 @@ def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], opti
         data = from_arrays(found, task=task, split=split, name=name)
     elif isinstance(found, Text):
         data = from_text(found, split, name)
-    elif find_planetoid(found):
+    elif find_planetoid(found) or planetoid_file(found):
         data = from_planetoid(found)
     else:
         data = from_pictures(found, image_size=options["image_size"], split=split, name=name)
@@ -181,7 +181,7 @@ def _read(
     """What lies at a path: a table, arrays, or (the path itself) pictures to decode."""
     if path.is_dir():
         return (read_idx_folder(path) if find_idx(path) else path), []
-    if path.name.lower().endswith(ARCHIVES):
+    if path.name.lower().endswith(ARCHIVES) or planetoid_file(path):
         return path, []
     if path.suffix.lower() == ".npz":
         return read_npz(path), []

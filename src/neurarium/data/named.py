@@ -48,15 +48,15 @@ def _mnist(name: str, labels: tuple[str, ...] | None = None) -> Callable[[], Arr
 
 
 def _cora() -> Path:
-    """The folder with Cora's Planetoid files: `$NEURARIUM_DATA/planetoid`."""
+    """Cora's Planetoid files, by one of them: `$NEURARIUM_DATA/planetoid/ind.cora.graph`."""
     root = os.environ.get("NEURARIUM_DATA")
-    folder = Path(root or ".") / "planetoid"
-    if root is None or not folder.is_dir():
+    path = Path(root or ".") / "planetoid" / "ind.cora.graph"
+    if root is None or not path.is_file():
         raise DataError(
             "cora is not downloaded: put its files ind.cora.* into a folder 'planetoid' and set "
             "NEURARIUM_DATA to the folder above, or name the folder itself"
         )
-    return folder
+    return path
 
 
 def _shakespeare() -> Text:

@@ -11,7 +11,7 @@ import torch
 from neurarium.data.errors import DataError, listing
 from neurarium.data.graph import Graph, csr
 
-__all__ = ["find_planetoid", "read_planetoid"]
+__all__ = ["find_planetoid", "planetoid_file", "read_planetoid"]
 
 _PARTS = ("x", "y", "tx", "ty", "allx", "ally", "graph")
 _VALIDATION_ROWS = 500
@@ -19,7 +19,15 @@ _VALIDATION_ROWS = 500
 
 def find_planetoid(folder: Path) -> list[str]:
     """Names of the data sets whose `ind.NAME.graph` lies in this folder."""
-    return sorted(path.name.split(".")[1] for path in folder.glob("ind.*.graph"))
+    return sorted(path.name[4:-6] for path in folder.glob("ind.*.graph"))
+
+
+def planetoid_file(path: Path) -> str | None:
+    """The name of the data set that this file `ind.NAME.PART` belongs to, if it is one."""
+    found = find_planetoid(path.parent)
+    parts = (*_PARTS, "test.index")
+    named = [name for name in found if path.name in {f"ind.{name}.{part}" for part in parts}]
+    return named[0] if named else None
 
 
 def read_planetoid(folder: Path, name: str | None = None) -> tuple[Graph, list[str]]:
@@ -34,7 +42,8 @@ def read_planetoid(folder: Path, name: str | None = None) -> tuple[Graph, list[s
     found = find_planetoid(folder)
     if name is None and len(found) > 1:
         raise DataError(
-            f"'{folder}' holds {len(found)} graphs ({listing(found)}); put one into a folder alone"
+            f"'{folder}' holds {len(found)} graphs ({listing(found)}); name one by its file, "
+            f"'{folder / f'ind.{found[0]}.graph'}'"
         )
     name = name or found[0]
     parts = {part: _unpickled(folder / f"ind.{name}.{part}") for part in _PARTS}

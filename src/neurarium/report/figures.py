@@ -35,7 +35,7 @@ _STYLE: Any = {
     "axes.formatter.useoffset": False,  # the numbers of an axis are its values
 }
 # More points than this are drawn as a picture inside the SVG.
-_MOST_VECTORS = 600
+MOST_VECTORS = 600
 
 
 def draw(name: str, alt: str, caption: str, plot: Callable[["Axes"], None]) -> Html:
@@ -190,7 +190,7 @@ def agreement(true: np.ndarray, predicted: np.ndarray, name: str, key: str) -> H
         high = max(true.max(), predicted.max())
         axes.plot([low, high], [low, high], color=INK, lw=0.8, ls=(0, (4, 3)))
         dots = axes.scatter(true[rows], predicted[rows], s=12, c=BLUE, alpha=0.5, lw=0)
-        dots.set_rasterized(len(rows) > _MOST_VECTORS)
+        dots.set_rasterized(len(rows) > MOST_VECTORS)
         axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
 
     correlation = np.corrcoef(true, predicted)[0, 1] if true.std() * predicted.std() else math.nan

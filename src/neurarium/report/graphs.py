@@ -1,5 +1,7 @@
 """Sections on graphs: where the nodes lie, and whether neighbours help."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -10,8 +12,8 @@ from neurarium.report import figures
 from neurarium.report.facts import Facts, SplitFacts
 from neurarium.report.page import Html, element, paragraph, percent, section, table
 
-_MOST_NODES, _MOST_EDGES = 3000, 4000
-_MOST_CLASSES = 10
+_MOST_NODES, _MOST_EDGES, _MOST_EXPLAINED = 3000, 4000, 3
+_MOST_CLASSES = 20
 
 
 def graph_of(facts: Facts) -> Graph | None:
@@ -21,13 +23,15 @@ def graph_of(facts: Facts) -> Graph | None:
 
 
 def of_nodes(facts: Facts) -> Html | None:
-    """A map of the nodes, accuracy by degree, and the strongest attention of a GAT."""
+    """A map of the nodes, accuracy by degree, what errors rest on, a GAT's strongest attention."""
     graph, main = graph_of(facts), facts.main
     if graph is None or main is None or main.inputs is None or main.inputs.ndim != 1:
         return None
     parts = [by_degree(facts, main, graph)]
     if facts.task in ("binary", "multiclass"):
-        parts.insert(0, node_map(facts, main, graph))
+        if len(facts.classes) <= _MOST_CLASSES:
+            parts.insert(0, node_map(facts, main, graph))
+        parts += errors_explained(facts, main, graph)
     if isinstance(facts.run.model, GAT):
         parts.append(attention(facts, graph))
     words = (
@@ -37,42 +41,80 @@ def of_nodes(facts: Facts) -> Html | None:
     return section("The graph", paragraph(words, class_="soft"), *parts)
 
 
-def places(output: np.ndarray) -> np.ndarray:
-    """The first two principal components of what the network says of each node."""
-    centred = output - output.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    flat = centred @ axes[:2].T
-    return flat if flat.shape[1] == 2 else np.pad(flat, ((0, 0), (0, 1)))
+def corners(logits: np.ndarray) -> np.ndarray:
+    """The places of the classes on a circle, those that are likeliest together side by side."""
+    chance = softened(logits)
+    near = chance.T @ chance
+    order, left = [0], set(range(1, len(near)))
+    while left:
+        order.append(max(left, key=lambda code: near[order[-1], code]))
+        left.remove(order[-1])
+    angle = np.pi / 2 - 2 * np.pi * np.argsort(order) / len(order)
+    return np.stack([np.cos(angle), np.sin(angle)], 1)
+
+
+def softened(logits: np.ndarray) -> np.ndarray:
+    """Probabilities at a temperature at which a typical first choice is e times the second."""
+    best = np.sort(logits, 1)
+    typical = np.median(best[:, -1] - best[:, -2])
+    scaled = (logits - best[:, -1:]) / max(typical, 1e-6)
+    chance = np.exp(scaled)
+    return chance / chance.sum(1, keepdims=True)
 
 
 def node_map(facts: Facts, main: SplitFacts, graph: Graph) -> Html:
-    """Nodes near each other where the network answers alike, coloured by its answer."""
+    """Nodes between the classes that the network hesitates between, coloured by its answer."""
     import matplotlib
 
     count = min(len(main), _MOST_NODES)
     nodes = main.inputs.numpy()[:count]  # type: ignore[union-attr]
-    at = places(torch.log_softmax(main.output[:count].double(), 1).numpy())
+    logits = torch.log_softmax(main.output[:count].double(), 1).numpy()
+    around = corners(logits)
+    at = softened(logits) @ around
+    two = len(around) == 2  # a line, which leaves the height for the number of neighbours
+    if two:
+        at = np.stack([at[:, 1], _heights(_degrees(graph)[nodes])], 1)
+        around = np.array([[1.0, -1.1], [-1.0, -1.1]])
     wrong = main.predicted[:count] != main.target[:count]
-    lines = _edges_between(nodes, graph)
-    colours = matplotlib.colormaps["tab10"]
+    lines = at[_edges_between(nodes, graph)]
+    colours = matplotlib.colormaps["tab10" if len(facts.classes) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
 
-    def plot(axes):  # type: ignore[no-untyped-def]
-        for a, b in lines:
-            axes.plot(*at[[a, b]].T, color=figures.INK, alpha=0.08, linewidth=0.4, zorder=0)
-        for code in range(min(len(facts.classes), _MOST_CLASSES)):
+    def plot(axes: Any) -> None:
+        from matplotlib.collections import LineCollection
+
+        axes.figure.set_size_inches(5.6, 4.4)
+        axes.figure.subplots_adjust(left=0.02, right=0.98, bottom=0.02, top=0.98)
+        axes.add_collection(LineCollection(list(lines), colors="#808080", alpha=0.2, lw=0.4))
+        for code, (name, corner) in enumerate(zip(facts.classes, around, strict=True)):
             here = main.predicted[:count] == code
-            axes.scatter(*at[here].T, s=5, color=colours(code), label=facts.classes[code])
-        axes.scatter(*at[wrong].T, s=16, facecolors="none", edgecolors=figures.INK, linewidths=0.4)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_rasterization_zorder(3)
+            colour = colours[code % len(colours)]
+            axes.scatter(*at[here & ~wrong].T, s=9, color=colour, lw=0)
+            axes.scatter(*at[here & wrong].T, s=16, color=colour, marker="x", lw=0.9)
+            side = "center" if two or abs(corner[0]) < 0.3 else "left" if corner[0] > 0 else "right"
+            shown = name if len(name) <= 16 else f"{name[:15]}…"
+            axes.text(*(1.06 * corner), shown, color=colour, ha=side, va="center")
+        axes.set(xlim=(-1.5, 1.5), ylim=(-1.18, 1.18), aspect="equal")
+        axes.axis("off")
+        axes.set_rasterization_zorder(10 if count > figures.MOST_VECTORS else -1)
 
     caption = (
-        f"{count:,} {main.name} nodes, each coloured by the predicted class, near those that the "
-        "network answers alike; a ring marks a wrong answer, lines are edges among them."
+        f"{count:,} {main.name} nodes, coloured by the predicted class: the surer the network, the "
+        "nearer to the class's corner. A cross marks a wrong answer, lines are edges among them."
     )
+    if two:
+        caption += " The higher, the more neighbours."
     alt = f"map of {count} nodes, {int(wrong.sum())} of them answered wrongly"
-    return figures.draw("nodes", alt, caption, plot)
+    return element("div", figures.draw("nodes", alt, caption, plot), class_="large")
+
+
+def _degrees(graph: Graph) -> np.ndarray:
+    return torch.bincount(graph.edge_index[1], minlength=graph.num_nodes).numpy()
+
+
+def _heights(degree: np.ndarray) -> np.ndarray:
+    """-1 to 1 by the logarithm of the degree, equal ones apart."""
+    height = np.log2(1 + degree + np.random.default_rng(0).random(len(degree)))
+    return 2 * (height - height.min()) / max(float(np.ptp(height)), 1e-6) - 1
 
 
 def _edges_between(nodes: np.ndarray, graph: Graph) -> np.ndarray:
@@ -88,8 +130,7 @@ def _edges_between(nodes: np.ndarray, graph: Graph) -> np.ndarray:
 
 def by_degree(facts: Facts, main: SplitFacts, graph: Graph) -> Html:
     """How good the answers are for nodes with few and many neighbours."""
-    degree = torch.bincount(graph.edge_index[1], minlength=graph.num_nodes).numpy()
-    own = degree[main.inputs.numpy()]  # type: ignore[union-attr]
+    own = _degrees(graph)[main.inputs.numpy()]  # type: ignore[union-attr]
     regression = facts.task == "regression"
     name = "mean absolute error" if regression else "accuracy"
     if regression:
@@ -108,6 +149,46 @@ def by_degree(facts: Facts, main: SplitFacts, graph: Graph) -> Html:
     return table(
         f"{name.capitalize()} by number of neighbours", ["neighbours", "nodes", name], rows
     )
+
+
+def errors_explained(facts: Facts, main: SplitFacts, graph: Graph) -> list[Html]:
+    """The edges that the surest wrong answers rest on, by masks learnt for each of them."""
+    model = facts.run.model
+    convs = getattr(model, "convs", None)
+    wrong = np.flatnonzero(main.predicted != main.target)
+    if convs is None or not len(wrong):
+        return []
+    sure = main.output.softmax(1).numpy().max(1)
+    rows = []
+    for row in wrong[np.argsort(-sure[wrong])][:_MOST_EXPLAINED]:
+        node = int(main.inputs[row])  # type: ignore[index]
+        edges = _mask(model, graph, node, hops=len(convs) + 1)
+        shown = ", ".join(f"{source} → {target}" for source, target in edges)
+        names = [facts.classes[int(code[row])] for code in (main.target, main.predicted)]
+        rows.append([str(node), *names, shown or "its own features alone"])
+    words = (
+        "Edges that are kept by a mask which keeps as few as it can without changing the answer "
+        "(GNNExplainer), the most important first."
+    )
+    headers = ["node", "true", "predicted", "edges"]
+    shown_table = table("What the surest wrong answers rest on", headers, rows)
+    return [element("div", paragraph(words, class_="soft"), shown_table)]
+
+
+def _mask(model: Any, graph: Graph, node: int, hops: int) -> list[tuple[int, int]]:
+    """The edges that this answer rests on, by the numbers of their ends."""
+    from neurarium.explain import graph_mask
+    from neurarium.graphs import sample_subgraph
+    from neurarium.graphs.sample import Neighbours
+
+    around = Neighbours(graph).around(np.array([node]), (-1,) * hops, np.random.default_rng(0))
+    small = sample_subgraph(graph, torch.tensor([node]), (-1,) * hops)
+    mask, _ = graph_mask(model, small, 0)
+    best = torch.argsort(mask, descending=True)[:3].tolist()
+    return [
+        (int(around[0][source]), int(around[0][target]))
+        for source, target in small.edge_index.T[[e for e in best if mask[e] > 0.5]].tolist()
+    ]
 
 
 @torch.no_grad()

@@ -135,6 +135,7 @@ td { max-width: 24rem; overflow-wrap: break-word; }
   gap: 1rem 1.5rem; }
 figure { margin: 0; }
 figure svg { width: 100%; height: auto; max-width: 25rem; display: block; }
+.large figure svg { max-width: 38rem; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 svg text { font-family: inherit !important; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr));
