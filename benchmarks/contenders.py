@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.workloads import Workload
@@ -51,7 +50,7 @@ def bare(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[
     mark()
     for _ in range(epochs):
         for inputs, target in batches:
-            loss = F.cross_entropy(model(inputs), target)
+            loss = workload.loss(model(inputs), target)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -67,7 +66,7 @@ def plain(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[
         total = 0.0
         for inputs, target in batches:
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(inputs), target)
+            loss = workload.loss(model(inputs), target)
             loss.backward()
             optimizer.step()
             total += loss.item()
@@ -77,7 +76,9 @@ def plain(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[
 def neurarium(
     workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]
 ) -> dict[str, Any]:
+    from neurarium.data import Data
     from neurarium.learning import Backprop
+    from neurarium.objectives import per_step, supervised
     from neurarium.training import Callback, fit
 
     class Marks(Callback):
@@ -89,9 +90,11 @@ def neurarium(
 
     model = workload.model()
     equal = workload.equal_terms
+    objective = per_step("cross_entropy") if workload.tokens else supervised("cross_entropy")
     run = fit(
         model,
-        (x, y),
+        Data((x, y)),
+        objective,
         rule=Backprop(_adam(workload, model)) if equal else Backprop("adam", lr=LR),
         epochs=epochs,
         batch_size=workload.batch_size,
@@ -117,7 +120,7 @@ def accelerate(
     mark()
     for _ in range(epochs):
         for inputs, target in batches:
-            loss = F.cross_entropy(model(inputs), target)
+            loss = workload.loss(model(inputs), target)
             accelerator.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
@@ -136,7 +139,7 @@ def lightning(
 
         def training_step(self, batch: Any, index: int) -> Tensor:
             inputs, target = batch
-            return F.cross_entropy(self.model(inputs), target)
+            return workload.loss(self.model(inputs), target)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return _adam(workload, self.model)
@@ -158,6 +161,47 @@ def lightning(
         callbacks=[Marks()],
     )
     trainer.fit(Module(), _batches(workload, x, y))
+
+
+def transformers(
+    workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]
+) -> None:
+    """Hugging Face's Trainer, with the same model and its own AdamW, undecayed."""
+    import tempfile
+
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = workload.model()
+
+        def forward(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            return {"loss": workload.loss(self.model(inputs), labels)}
+
+    class Marks(TrainerCallback):
+        def on_train_begin(self, *arguments: Any, **unused: Any) -> None:
+            mark()
+
+        def on_epoch_end(self, *arguments: Any, **unused: Any) -> None:
+            mark()
+
+    rows = [{"inputs": a, "labels": b} for a, b in zip(x, y, strict=True)]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            per_device_train_batch_size=workload.batch_size,
+            num_train_epochs=epochs,
+            learning_rate=LR,
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        Trainer(Model(), arguments, train_dataset=rows, callbacks=[Marks()]).train()
 
 
 def keras(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,19 @@ class Workload:
     measure: str = "wall"  # or "cpu", which others on the machine disturb less
     equal_terms: bool = False
     epochs_per_unit: int | None = None  # a unit is a whole call of so many epochs, set-up included
+    tokens: int | None = None  # the input is numbers of so many tokens, and the target those after
+
+    @staticmethod
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy, of every place where there are several."""
+        return F.cross_entropy(output.flatten(0, -2), target.flatten())
 
     def data(self) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
+        if self.tokens is not None:
+            shape = self.rows, self.shape[0] + 1
+            text = torch.randint(self.tokens, shape, generator=generator)
+            return text[:, :-1].contiguous(), text[:, 1:].contiguous()
         x = torch.randn(self.rows, *self.shape, generator=generator)
         return x, torch.randint(10, (self.rows,), generator=generator)
 
@@ -68,6 +79,49 @@ def _resnet() -> nn.Module:
     from neurarium.networks import ResNet
 
     return ResNet(depth=20)
+
+
+class _LSTM(nn.Module):
+    """The last state of one layer, judged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(128, 128, batch_first=True), nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.lstm(x)[0][:, -1])
+
+
+def _gpt() -> nn.Module:
+    from neurarium.networks import GPT
+
+    return GPT(65, context=128, dim=128, heads=4, layers=4)
+
+
+def _keras_lstm() -> Any:
+    from keras import Sequential, layers
+
+    return Sequential([layers.Input((100, 128)), layers.LSTM(128), layers.Dense(10)])
+
+
+def _keras_gpt() -> Any:
+    from keras import Input, Model, layers
+
+    class Places(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.places = self.add_weight(shape=shape[1:], initializer="random_normal")
+
+        def call(self, h: Any) -> Any:
+            return h + self.places
+
+    tokens = Input((128,), dtype="int64")
+    h = Places()(layers.Embedding(65, 128)(tokens))
+    for _ in range(4):
+        x = layers.LayerNormalization(epsilon=1e-5)(h)
+        h = h + layers.MultiHeadAttention(4, 32)(x, x, use_causal_mask=True)
+        x = layers.LayerNormalization(epsilon=1e-5)(h)
+        h = h + layers.Dense(128)(layers.Dense(512, activation="gelu")(x))
+    return Model(tokens, layers.Dense(65)(layers.LayerNormalization(epsilon=1e-5)(h)))
 
 
 def _keras_mlp(*sizes: int) -> Any:
@@ -176,6 +230,35 @@ WORKLOADS = {
             contenders=_DEFAULTS,
             baseline="plain",
             target=1.9,
+        ),
+        Workload(
+            name="lstm",
+            title="LSTM 128, 100 steps of 128 numbers, Adam, batch 64, 640 samples, own defaults",
+            model=_LSTM,
+            keras_model=_keras_lstm,
+            shape=(100, 128),
+            rows=640,
+            batch_size=64,
+            units=4,
+            threads=2,
+            contenders=_DEFAULTS,
+            baseline="plain",
+            target=1.5,
+        ),
+        Workload(
+            name="gpt",
+            title="GPT of 4 layers of 128, 128 tokens, Adam, batch 32, 320 samples, own defaults",
+            model=_gpt,
+            keras_model=_keras_gpt,
+            shape=(128,),
+            rows=320,
+            batch_size=32,
+            units=2,
+            threads=2,
+            contenders=("plain", "neurarium", "transformers", "lightning", "keras"),
+            baseline="plain",
+            target=1.5,
+            tokens=65,
         ),
         _Digits(
             name="digits",

@@ -118,14 +118,34 @@ def test_heads_that_do_not_divide_are_an_error():
         MultiHead(12, 3, kv_heads=2)
 
 
-def test_attention_leaves_autocast_where_gradients_are_wanted(unchecked):
-    q = rows(1, 2, 4, 8).float().requires_grad_()
+def test_long_attention_leaves_autocast_where_gradients_are_wanted(unchecked):
+    q = rows(1, 2, 257, 8).float().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         half = q.bfloat16()
         assert attend(half, half, half, return_weights=False)[0].dtype == torch.float32
         with torch.no_grad():
             out, _ = attend(half, half, half, return_weights=False)
     assert out.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("mask", [None, "causal"])
+def test_short_attention_in_autocast_is_two_products(mask, unchecked):
+    q, k, v = (rows(2, 3, 9, 8).float().requires_grad_() for _ in range(3))
+    exact, _ = attend(q, k, v, mask=mask, return_weights=False)
+    slope = torch.randn_like(exact)
+    wanted = torch.autograd.grad(exact, (q, k, v), slope)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = attend(q, k, v, mask=mask, return_weights=False)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), exact, rtol=0.03, atol=0.03)
+    for own, other in zip(torch.autograd.grad(found, (q, k, v), slope.bfloat16()), wanted,
+                          strict=True):  # fmt: skip
+        torch.testing.assert_close(own, other, rtol=0.05, atol=0.05)
+    if mask == "causal":
+        with torch.autocast("cpu", torch.bfloat16):
+            found, _ = attend(q, k, v, mask=mask, return_weights=False)
+        (ahead,) = torch.autograd.grad(found[:, :, 3].sum(), k)
+        assert (ahead[:, :, 4:] == 0).all()
 
 
 # Linear attention

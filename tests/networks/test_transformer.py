@@ -306,7 +306,7 @@ def test_gpt_equals_transformers_gpt2():
     theirs = library.GPT2LMHeadModel(config).eval()
     for parameter in theirs.parameters():
         parameter.normal_(std=0.3)
-    ours = GPT(37, 16, 24, heads=4, layers=3).eval()
+    ours = GPT(37, 16, 24, heads=4, layers=3, activation="gelu:approximate=tanh").eval()
     ours.load_state_dict(gpt2_weights(theirs.state_dict(), 3))
     tokens = torch.randint(37, (2, 16))
     torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
