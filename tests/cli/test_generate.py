@@ -42,6 +42,28 @@ def test_a_book_becomes_a_model_that_writes(neurarium, book, workplace):
     assert empty.code == 0
 
 
+def test_a_model_is_judged_on_another_text(neurarium, book, workplace):
+    network = "GPT:dim=16,heads=2,layers=1"
+    words = ("--network", network, "--max-steps", 40, "--lr", "0.01", "--no-report")
+    assert neurarium("fit", book, *words).code == 0
+    (workplace / "same.txt").write_text(SPEECH * 4)
+    (workplace / "other.txt").write_text("QUEUE ZEBRA, JUMPING VEXED\n" * 12)
+    losses = []
+    for name in ("same.txt", "other.txt"):
+        found = json.loads(neurarium("evaluate", "book", name, "--json").out)["scores"]
+        assert found["perplexity"] == pytest.approx(2 ** found["bits"])
+        losses.append(found["loss"])
+    assert losses[0] < losses[1]
+    own = json.loads(neurarium("evaluate", "book", "--json").out)
+    fitted = json.loads(next((workplace / "runs" / "book").glob("*/result.json")).read_text())
+    assert own["scores"]["loss"] == pytest.approx(fitted["test"]["loss"])
+    (workplace / "short.txt").write_text("to be")
+    short = neurarium("evaluate", "book", "short.txt")
+    assert short.code == 2
+    assert short.is_one_sentence
+    assert "fewer than a row" in short.err
+
+
 def test_a_run_without_a_text_cannot_write(neurarium):
     assert neurarium("fit", "iris", "--max-steps", 2, "--network", "Perceptron").code == 0
     result = neurarium("generate", "iris")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from neurarium.cli.output import Output
 
 if TYPE_CHECKING:
-    from neurarium.data import Resident
+    from neurarium.data import Resident, Windows
     from neurarium.training import Run
 
 
@@ -58,7 +58,7 @@ class Figures:
 
 def figures_of_split(run: "Run", split: str) -> Figures:
     """The figures of one of the run's own splits."""
-    from neurarium.data import Resident, SeriesPreprocessing
+    from neurarium.data import Resident, SeriesPreprocessing, Windows
     from neurarium.report.facts import Facts
 
     if run.data is not None and getattr(run.data, split, None) is None:
@@ -67,6 +67,8 @@ def figures_of_split(run: "Run", split: str) -> Figures:
         windows = run.data.split(split)
         assert isinstance(windows, Resident)
         return _of_forecasts(run, windows, split)
+    if run.data is not None and isinstance(windows := run.data.split(split), Windows):
+        return _of_text(run, windows, split)
     facts = Facts(run, [split])
     if facts.main is None:
         rows = run.data.split(split) if run.data is not None and run.objective is not None else None
@@ -88,13 +90,31 @@ def _of_forecasts(run: "Run", rows: "Resident", title: str) -> Figures:
     return Figures(title, len(found), scores, intervals, known[best], answer, known)
 
 
+def _of_text(run: "Run", rows: "Windows", title: str) -> Figures:
+    import math
+
+    from neurarium.report.language import Language
+
+    found = Language.of(run, rows, title)
+    low, high = found.interval
+    scores = {
+        "loss": found.loss,
+        "perplexity": math.exp(found.loss),
+        "bits": found.loss / math.log(2),
+        "accuracy": found.right,
+    }
+    return Figures(title, len(rows), scores, {"loss": (low, high)} if len(rows) > 1 else {})
+
+
 def figures_of_rows(run: "Run", rows: "Resident", title: str) -> Figures:
     """The figures of new rows."""
     from neurarium import metrics
-    from neurarium.data import SeriesPreprocessing
+    from neurarium.data import SeriesPreprocessing, Windows
 
     if isinstance(run.preprocessing, SeriesPreprocessing):
         return _of_forecasts(run, rows, title)
+    if isinstance(rows, Windows):
+        return _of_text(run, rows, title)
     output, target = run.outputs(rows)
     if run.task is None:
         return Figures(title, len(rows), run.evaluate(rows), {})

@@ -96,14 +96,21 @@ class TextPreprocessing:
     def transform(self, source: Any, with_target: bool = False) -> dict[str, Any]:
         """The rows of another text, or of a file that holds one."""
         text = source if isinstance(source, str) else read_text(source)
+        return {name: value.long() for name, value in self.rows(text).tensors.items()}
+
+    def rows(self, text: str) -> Windows:
+        """Another text, cut into rows.
+
+        Raises:
+            DataError: if it is too short for one.
+        """
         tokens = self.encode(text)
         if len(tokens) <= self.context:
             raise DataError(
                 f"this text has {len(tokens)} tokens, fewer than a row of {self.context} and the "
                 "one after it; to go on with a short text use `neurarium generate`"
             )
-        rows = Windows(tokens, self.context).tensors
-        return {name: value.long() for name, value in rows.items()}
+        return Windows(tokens, self.context)
 
     def decode(self, output: Tensor) -> np.ndarray:
         """The likeliest next token after each row, as text."""

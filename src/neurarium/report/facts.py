@@ -34,6 +34,7 @@ METRIC_NAMES = {
     "mase": "MASE",
     "smape": "sMAPE",
     "coverage": "inside the interval",
+    "bits": "bits per token",
 }
 SHARES = frozenset(["accuracy", "balanced_accuracy", "smape", "coverage"])  # written as percentages
 

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurarium.report import diagnostics, examples, forecasts, graphs, overview, results, texts
+from neurarium.report import (
+    diagnostics,
+    examples,
+    forecasts,
+    graphs,
+    language,
+    overview,
+    results,
+    texts,
+)
 from neurarium.report.facts import Facts
 from neurarium.report.page import Html, page
 from neurarium.training import Run
@@ -53,6 +62,9 @@ def render(run: Run, splits: Sequence[str] = ("test",)) -> str:
 
 def _of_rows(facts: Facts) -> list[Html | None]:
     """How good the answers are for rows that are each by themselves."""
+    spoken = language.language_of(facts)
+    if spoken is not None:
+        return language.sections(facts, spoken)
     written = texts.of_texts(facts)
     if written is not None:
         judged = [overview.headline(facts), results.test_figures(facts), results.errors(facts)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neurarium import metrics
-from neurarium.data import Data, Resident, Split
+from neurarium.data import Data, Resident, Split, Windows
 from neurarium.learning import Backprop
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
@@ -104,7 +104,10 @@ class Evidence:
             torch.manual_seed(self.seed)  # of a loader's own draws
             if isinstance(split, Resident):
                 numbers = torch.randperm(len(split))[: self.rows]
-                split = Resident({name: value[numbers] for name, value in split.tensors.items()})
+                drawn = {name: value[numbers] for name, value in split.tensors.items()}
+                if isinstance(split, Windows):  # whose tokens are kept in the fewest bytes
+                    drawn = {name: value.long() for name, value in drawn.items()}
+                split = Resident(drawn)
             for batch in split.batches(self.batch_size):
                 moved = {name: value.to(self.device) for name, value in batch.items()}
                 batches.append(self.data.prepare(moved))
