@@ -60,8 +60,10 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
         ImagePreprocessing,
         SeriesPreprocessing,
         TablePreprocessing,
+        TextPreprocessing,
     )
     from neurarium.data.errors import nearest
+    from neurarium.data.from_text import read_text
     from neurarium.data.named import NAMED
 
     if isinstance(run.preprocessing, GraphPreprocessing):
@@ -74,6 +76,8 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
         raise DataError(f"there is no file or folder '{source}'; {nearest(path.name, beside)}")
     if isinstance(run.preprocessing, ImagePreprocessing):
         return _pictures(path)
+    if isinstance(run.preprocessing, TextPreprocessing):
+        return Rows(run.preprocessing.rows(read_text(path, reading.get("encoding") or "utf-8")))
     if isinstance(
         run.preprocessing, TablePreprocessing | SeriesPreprocessing | FreeTextPreprocessing
     ):
