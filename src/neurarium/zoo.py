@@ -38,6 +38,7 @@ FAMILIES = {
     "layers.positions": "Positions",
     "networks": "Networks",
     "networks.neuron_models": "Neuron models",
+    "networks.theory": "Computational power",
     "objectives": "Objectives",
     "text.decode": "Decoding",
     "text.ctc": "Decoding",
