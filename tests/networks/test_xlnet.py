@@ -56,7 +56,12 @@ def test_segments_are_relative():
     segment = torch.tensor([[0, 0, 0, 1, 1, 1]])
     encoded = model.encode(tokens, segment)
     torch.testing.assert_close(model.encode(tokens, 1 - segment), encoded)
-    assert not torch.allclose(model.encode(tokens), encoded)
+    alone = model.encode(tokens)
+    assert not torch.allclose(alone, encoded)
+    with torch.no_grad():  # what is said of tokens of two segments
+        model.blocks[0].attention.s[1] += 1
+    assert torch.equal(model.encode(tokens), alone)
+    assert not torch.allclose(model.encode(tokens, segment), encoded)
 
 
 def test_padding_changes_nothing():

@@ -31,6 +31,7 @@ from neurarium.learning.omnipresent_supervision import (
 from neurarium.learning.pann_rule import PANNRule
 from neurarium.learning.perceptron_rule import PerceptronRule
 from neurarium.learning.predictive_coding import PredictiveCoding
+from neurarium.learning.professor_forcing import ProfessorForcing
 from neurarium.learning.real_time_recurrent import RealTimeRecurrent
 from neurarium.learning.ridge_readout import RidgeReadout
 from neurarium.learning.rule import NonFiniteError, Rule
@@ -76,6 +77,7 @@ __all__ = [
     "PANNRule",
     "PerceptronRule",
     "PredictiveCoding",
+    "ProfessorForcing",
     "RealTimeRecurrent",
     "RidgeReadout",
     "Rule",
