@@ -27,6 +27,7 @@ from neurarium.networks.gpt import GPT
 from neurarium.networks.lista import LISTA, ista, unroll
 from neurarium.networks.logic import from_truth_table, gate, half_adder, ripple_adder
 from neurarium.networks.mlp import MLP
+from neurarium.networks.neural_programmer import NeuralProgrammer
 from neurarium.networks.perceptron import Adaline, Perceptron
 from neurarium.networks.programs import DCGP
 from neurarium.networks.rbf import RBFNetwork
@@ -62,6 +63,7 @@ __all__ = [
     "LanguageModel",
     "LeNet5",
     "NLinear",
+    "NeuralProgrammer",
     "Perceptron",
     "RBFNetwork",
     "ResNet",

@@ -25,6 +25,7 @@ from neurarium.networks import (
     gpt,
     lista,
     mlp,
+    neural_programmer,
     perceptron,
     programs,
     rbf,
@@ -37,7 +38,7 @@ from neurarium.networks import (
 _PARTS = (
     bert, cellular_srn, convnets, echo_state, elmo, energy, evolving, fast_text, forecaster,
     forecaster_deepar, forecaster_linear, forecaster_nbeats, goodness, gpt, lista, mlp,
-    perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
+    neural_programmer, perceptron, programs, rbf, sequence, transformer, transformer_xl, xlnet,
 )  # fmt: skip
 NETWORKS: dict[str, Any] = {
     name: network

@@ -14,6 +14,7 @@ from neurarium.objectives.neural_augmentation import augment_and_classify
 from neurarium.objectives.sequences import per_step, transcription
 from neurarium.objectives.supervised import Objective, supervised
 from neurarium.objectives.supervised import ask as ask
+from neurarium.objectives.tables import table_answer
 from neurarium.objectives.through_time import ActivationL2, VanishingGradientPenalty
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "per_step",
     "permutation_language_model",
     "supervised",
+    "table_answer",
     "tangent_basis",
     "transcription",
 ]
