@@ -85,7 +85,8 @@ class Data:
         return split
 
     def _targets(self) -> Tensor | None:
-        return self.train.tensors.get("target") if isinstance(self.train, Resident) else None
+        train = getattr(self.train, "sample", self.train)  # of rows that are streamed
+        return train.tensors.get("target") if isinstance(train, Resident) else None
 
     def _infer_task(self) -> Task | None:
         target = self._targets()
@@ -144,6 +145,7 @@ class Data:
             split = getattr(self, name)
             if not isinstance(split, Resident):
                 digest.update(f"{name}:{type(split).__name__}".encode())
+                digest.update(split.fingerprint() if hasattr(split, "fingerprint") else b"")
                 continue
             for key, tensor in split.tensors.items():
                 digest.update(f"{name}.{key}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
@@ -157,7 +159,7 @@ class Data:
     def describe(self) -> dict[str, Any]:
         """Plain facts for the run's record."""
         rows = {
-            name: len(split) if isinstance(split, Resident) else None
+            name: len(split) if isinstance(split, Resident) else getattr(split, "rows", None)
             for name in ("train", "val", "test")
             if (split := getattr(self, name)) is not None
         }

@@ -19,6 +19,14 @@ from neurarium.data.pictures import ARCHIVES
 from neurarium.data.planetoid import find_planetoid, planetoid_file
 from neurarium.data.readers import Header, read_table
 from neurarium.data.schema import Types
+from neurarium.data.streamed import (
+    ArrayBlocks,
+    ParquetBlocks,
+    blocks_of,
+    find_arrays,
+    from_blocks,
+    read_arrays,
+)
 from neurarium.data.tables import Table
 
 
@@ -49,7 +57,8 @@ def load(
     Args:
         source: a name ("digits"), a file (CSV, TSV, Parquet, .npz; a text is a language model), a
             folder or archive of pictures with one folder per class (also below train, val and
-            test), a folder of idx files, a folder of Planetoid files, or a DataFrame.
+            test), a folder of x.npy and y.npy, of idx files or of Planetoid files, or a DataFrame.
+            A Parquet file or folder of .npy too large for memory is read in blocks.
         target: of a table: the column to predict, by name or position; several as a list or "a,b".
         task: "binary", "multiclass", "multilabel" or "regression" instead of the inferred one.
         types: kinds of columns where the inferred ones are wrong, "zip=category,id=drop".
@@ -108,7 +117,7 @@ def load(
     return data
 
 
-def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], options: Any) -> Data:
+def _load(name: str, found: Any, notes: list[str], options: Any) -> Data:
     split = {key: options[key] for key in ("test_size", "val_size", "seed")}
     task = options["task"]
     if "edges" in options:
@@ -120,6 +129,9 @@ def _load(name: str, found: Table | Arrays | Text | Path, notes: list[str], opti
     elif isinstance(found, Table):
         columns = {"types": options["types"], "task": task}
         data = from_table(found, options["target"], split=split, name=name, **columns)
+    elif isinstance(found, ParquetBlocks | ArrayBlocks):
+        columns = {"types": options["types"], "task": task}
+        data = from_blocks(found, options["target"], split=split, name=name, **columns)
     elif isinstance(found, Arrays):
         data = from_arrays(found, task=task, split=split, name=name)
     elif isinstance(found, Text):
@@ -177,8 +189,15 @@ def _existing(source: Any) -> Path:
 
 def _read(
     path: Path, header: Header, encoding: str, delimiter: str | None
-) -> tuple[Table | Arrays | Path, list[str]]:
-    """What lies at a path: a table, arrays, or (the path itself) pictures to decode."""
+) -> tuple[Table | Arrays | ParquetBlocks | ArrayBlocks | Path, list[str]]:
+    """What lies at a path: a table, arrays, or (the path itself) pictures to decode.
+
+    A table or arrays too large for memory come as blocks.
+    """
+    if (blocks := blocks_of(path)) is not None:
+        return blocks, []
+    if path.is_dir() and find_arrays(path):
+        return read_arrays(path), []
     if path.is_dir():
         return (read_idx_folder(path) if find_idx(path) else path), []
     if path.name.lower().endswith(ARCHIVES) or planetoid_file(path):

@@ -142,8 +142,23 @@ class Stream:
             shuffle = seed is not None and not isinstance(source, IterableDataset)
             generator = torch.Generator().manual_seed(seed) if seed is not None else None
             source = DataLoader(source, batch_size, shuffle=shuffle, generator=generator)
-        for batch in source:
-            yield as_batch(batch)
+        try:
+            for batch in source:
+                yield as_batch(batch)
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if _worker_died(source, error):
+                raise RuntimeError(
+                    "a worker process of the DataLoader died, perhaps of too little memory; go on "
+                    "from the last checkpoint with resume=True"
+                ) from error
+            raise
+
+
+def _worker_died(source: Any, error: Exception) -> bool:
+    """Whether it is the end of the process itself, not an error that the dataset raised there."""
+    if not getattr(source, "num_workers", 0) or str(error).startswith("Caught "):
+        return False
+    return not isinstance(error, RuntimeError) or "DataLoader worker" in str(error)
 
 
 def iter_is_spent_after_one_pass(source: object) -> bool:

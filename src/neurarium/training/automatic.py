@@ -16,6 +16,7 @@ from neurarium.data import Data, Resident, SeriesPreprocessing, Windows, load
 from neurarium.data.augment import compose
 from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
+from neurarium.data.streamed import Streamed
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, negative_log_likelihood, per_step, supervised
 from neurarium.training import engine, randomness
@@ -145,7 +146,7 @@ def prepare(
 
 def facts(data: Data, device: str = "cpu") -> Facts:
     """What is known of the rows that are not test rows."""
-    rows = len(data.train) if isinstance(data.train, Resident) else None
+    rows = len(data.train) if isinstance(data.train, Resident | Streamed) else None
     validation_rows = len(data.val) if isinstance(data.val, Resident) else 0
     categories = getattr(data.preprocessing, "categories", None) or ()
     graph = isinstance(data.transform, Nodes | Graphs)
@@ -158,6 +159,7 @@ def facts(data: Data, device: str = "cpu") -> Facts:
         graph=graph,
         whole_graph=isinstance(data.train, AllRows),
         text=isinstance(data.train, Windows),
+        streamed=isinstance(data.train, Streamed),
         series=isinstance(data.preprocessing, SeriesPreprocessing),
         words=isinstance(data.preprocessing, FreeTextPreprocessing),
     )
@@ -247,6 +249,7 @@ def _worth_comparing(
         or known.series
         or known.words
         or known.rows is None
+        or known.streamed
         or "network" in said
         or options.get("fast_dev_run")
     ):

@@ -27,6 +27,7 @@ class Facts:
         accelerated: whether a GPU computes.
         graph: whether rows are nodes or graphs; `whole_graph`, whether each pass is one step.
         text: whether rows are windows of a text, in tokens.
+        streamed: whether rows are read anew each epoch, being too many for memory.
         series: whether rows are windows of a series, to be gone on with.
         words: whether rows are texts, as numbers of their words.
     """
@@ -39,6 +40,7 @@ class Facts:
     graph: bool = False
     whole_graph: bool = False
     text: bool = False
+    streamed: bool = False
     series: bool = False
     words: bool = False
 
