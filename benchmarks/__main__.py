@@ -19,6 +19,7 @@ from benchmarks.workloads import WORKLOADS, Workload
 
 _ROOT = Path(__file__).parents[1]
 _SLOWEST_PROCESS = 240  # seconds
+_GRAPHS = "graphs"
 _ALONE = {module.NAME: module for module in (components, seeds)}  # which time their own contenders
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     arguments = _arguments()
     started, facts = time.monotonic(), machine.facts()
     print(tables.heading(facts), flush=True)
-    names = arguments.only or [*WORKLOADS, accuracy.NAME, *_ALONE]
+    names = arguments.only or [*WORKLOADS, accuracy.NAME, *_ALONE, _GRAPHS]
     chosen = [WORKLOADS[name] for name in names if name in WORKLOADS]
     measured: dict[str, dict[str, list[Any]]] = {
         w.name: {c: [] for c in _contenders(w, arguments.contenders)} for w in chosen
@@ -48,6 +49,10 @@ def main() -> None:
     for name, module in _ALONE.items():
         if name in names:
             print("\n" + module.table(measured[name]["all"]))
+    if _GRAPHS in names:  # against a peer of its own, which prints its own table
+        print(flush=True)
+        words = ["-m", "benchmarks.graphs", "--large", "--rounds", str(arguments.rounds)]
+        subprocess.run([sys.executable, *words], cwd=_ROOT, check=False)
     print(f"\n{time.monotonic() - started:.0f} s in all")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "measured": measured}, indent=1))
@@ -109,7 +114,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
     parser.add_argument(
-        "--only", nargs="+", choices=[*WORKLOADS, accuracy.NAME, *_ALONE], help="just these"
+        "--only",
+        nargs="+",
+        choices=[*WORKLOADS, accuracy.NAME, *_ALONE, _GRAPHS],
+        help="just these",
     )
     parser.add_argument("--contenders", nargs="+", help="just these, and each workload's baseline")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """The report of a language model: its surprise beside that of counting, samples, maps."""
 
+import itertools
 import math
 
 import pytest
@@ -39,10 +40,10 @@ def test_counting_is_what_it_says(run):
     train, test = run.data.train.tokens.tolist(), run.data.test.tokens.tolist()
     vocab = run.preprocessing.vocab
     single = [-math.log((train.count(t) + 1) / (len(train) + vocab)) for t in test[1:]]
-    pairs = list(zip(train, train[1:], strict=False))
+    pairs = list(itertools.pairwise(train))
     double = [
         -math.log((pairs.count((a, b)) + 1) / (train[:-1].count(a) + vocab))
-        for a, b in zip(test[:40], test[1:41], strict=True)
+        for a, b in itertools.pairwise(test[:41])
     ]
     assert found.baselines["a token's frequency"] == pytest.approx(sum(single) / len(single))
     assert found.baselines["the token before"] < found.baselines["a token's frequency"]
