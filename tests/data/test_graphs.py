@@ -1,6 +1,7 @@
 """Graphs from files, networkx and PyG, and what is wrong with some."""
 
 import pickle
+import subprocess
 import sys
 import types
 
@@ -67,6 +68,29 @@ def test_pygs_data_is_taken_by_its_names():
     assert torch.equal(graph.y, found.y)
     assert torch.equal(graph.train_mask, found.train_mask)
     assert "torch_geometric" not in sys.modules
+
+
+def test_networkx_and_pyg_objects_are_data_as_they_are(unchecked):
+    club = nx.karate_club_graph()
+    sides = torch.tensor([club.nodes[n]["club"] == "Officer" for n in club]).long()
+    data = node_data(club, y=sides)
+    assert (data.task, data.input_shape, len(data.indices["train"])) == ("binary", (34,), 21)
+    graph = data.transform.graph
+    assert graph.num_edges == 2 * 78
+    assert float(graph.edge_weight.max()) == 7
+    found = types.SimpleNamespace(
+        x=torch.eye(12), edge_index=graph.edge_index[:, :0], y=torch.arange(12) % 2, num_nodes=12
+    )
+    splits = node_data(found).indices
+    assert sorted(row for rows in splits.values() for row in rows) == list(range(12))
+    with pytest.raises(TypeError, match=r"a graph must be a Graph, .* got dict"):
+        node_data({"x": torch.eye(2)})
+
+
+def test_neither_networkx_nor_pyg_is_imported_with_the_package():
+    code = "import sys, neurarium.graphs, neurarium.data, neurarium.explain; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"networkx", "torch_geometric"} & set(told.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch.autograd import gradcheck
 
 from neurarium.data import Graph
 from neurarium.graphs import (
+    NodesOfWalks,
     PoincareEmbedding,
     RiemannianSGD,
     poincare_distance,
@@ -109,3 +110,49 @@ def test_p_and_q_set_the_odds_of_a_second_step():
     odds = torch.bincount(onward, minlength=4)[[0, 2, 3]] / len(onward)
     expected = torch.tensor([0.25, 1.0, 2.0]) / 3.25
     assert (odds - expected).abs().max() < 0.05
+
+
+def test_nodes_of_walks_by_hand(unchecked):
+    # A path 0 - 1 and two nodes apart: the only pairs are (0, 1) and (1, 0); degrees 1, 1, 0, 0
+    # leave 0 and 1 as the only negatives.
+    graph = Graph(torch.zeros(4, 1), torch.tensor([[0, 1], [1, 0]]))
+    objective = NodesOfWalks(graph, length=3, walks=2, pairs=4000, negatives=2)
+    assert {tuple(pair) for pair in objective.pairs.tolist()} == {(0, 1), (1, 0)}
+    z = torch.tensor([[1.0, 0.5], [2.0, -1.0], [9.0, 9.0], [9.0, 9.0]])
+    torch.manual_seed(0)
+    found = float(
+        objective(lambda graph: graph.answers(z), {"input": graph.asking(torch.tensor([0]))})
+    )
+    near, own = 1.5, (1.25, 5.0)  # products of the two, and of each with itself
+
+    def cost(product):
+        return math.log1p(math.exp(-product))
+
+    # u is 0 or 1, each negative likewise, all with equal chances.
+    expected = cost(near) + 2 * (cost(-near) / 2 + (cost(-own[0]) + cost(-own[1])) / 4)
+    assert found == pytest.approx(expected, rel=0.03)
+
+
+def test_walks_alone_tell_communities_apart(unchecked):
+    from neurarium.data import Data
+    from neurarium.data.from_graph import AllRows, Nodes
+    from neurarium.graphs import GraphSAGE
+    from neurarium.learning import Backprop
+    from neurarium.training import fit
+
+    made = nx.stochastic_block_model([15, 15], [[0.5, 0.03], [0.03, 0.5]], seed=0)
+    graph = Graph(torch.eye(30), Graph.from_networkx(made).edge_index)
+    data = Data(AllRows({"input": torch.arange(30)}), transform=Nodes(graph))
+    torch.manual_seed(0)
+    model = GraphSAGE(30, 8, 2, dropout=0.0)
+    rule = Backprop("adam", lr=0.02)
+    fit(model, data, NodesOfWalks(graph, negatives=2), rule, epochs=60, verbose=False)
+    z = torch.nn.functional.normalize(model.eval()(graph).detach())
+    like = z @ z.T
+    same = torch.arange(30)[:, None] // 15 == torch.arange(30) // 15
+    assert float(like[same].mean() - like[~same].mean()) > 1.5
+
+
+def test_walks_need_edges(unchecked):
+    with pytest.raises(ValueError, match="no walk leaves its first node"):
+        NodesOfWalks(Graph(torch.eye(2), torch.empty(2, 0, dtype=torch.long)))

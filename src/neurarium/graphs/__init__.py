@@ -5,6 +5,7 @@ from neurarium.graphs.complete import MultiGraphCompletion, dirichlet_energy, ne
 from neurarium.graphs.contagion import ContagionGNN, TransitionLoss, rare_state_weights
 from neurarium.graphs.embed import (
     NodeEmbedding,
+    NodesOfWalks,
     PoincareEmbedding,
     RiemannianSGD,
     poincare_distance,
@@ -59,6 +60,7 @@ __all__ = [
     "NeighborLoader",
     "NeuralFingerprint",
     "NodeEmbedding",
+    "NodesOfWalks",
     "OntologyAttention",
     "PoincareEmbedding",
     "RGCNConv",

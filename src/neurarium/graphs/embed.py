@@ -14,6 +14,7 @@ from neurarium.data.graph import Graph
 
 __all__ = [
     "NodeEmbedding",
+    "NodesOfWalks",
     "PoincareEmbedding",
     "RiemannianSGD",
     "poincare_distance",
@@ -258,3 +259,55 @@ class NodeEmbedding(nn.Module):
         near = logsigmoid((z * model.contexts(v)).sum(1))
         far = logsigmoid(-(z[:, None] * model.contexts(drawn.view(len(u), -1))).sum(2)).sum(1)
         return -(near + far).mean()
+
+
+class NodesOfWalks(nn.Module):
+    r"""Nodes that walks visit close together get like outputs, others unlike ones; no labels.
+
+    $$L = -\log \sigma(z_u^\top z_v) - \sum_{k=1}^{Q} \log \sigma(-z_u^\top z_{n_k})$$
+
+    with $z$ the outputs of a network on the graph, $v$ a node that a walk from $u$ visits and
+    $n_k$ drawn by the degrees to the power 3/4. An objective for any network that answers about
+    nodes; batches hold the graph as `input`.
+
+    Args:
+        length: nodes of a walk, its beginning included.
+        walks: number of walks from each node; they are drawn once.
+        pairs: so many (u, v) are drawn for each step.
+        negatives: $Q$.
+
+    Source: Hamilton, Ying & Leskovec (2017), arXiv:1706.02216, equation 1.
+    """
+
+    pairs: Tensor
+    odds: Tensor
+
+    def __init__(
+        self,
+        graph: Graph,
+        length: int = 5,
+        walks: int = 10,
+        pairs: int = 512,
+        negatives: int = 20,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.drawn, self.negatives = pairs, negatives
+        paths = random_walks(graph, length, walks=walks, seed=seed)
+        first, later = paths[:, :1].expand(-1, length - 1), paths[:, 1:]
+        both = torch.stack([first.flatten(), later.flatten()], 1)
+        both = both[both[:, 0] != both[:, 1]]
+        if not len(both):
+            raise ValueError("no walk leaves its first node; the graph needs edges, length 2 nodes")
+        degree = torch.bincount(graph.edge_index[0], minlength=graph.num_nodes)
+        self.register_buffer("pairs", both)
+        self.register_buffer("odds", degree.double() ** 0.75)
+
+    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
+        graph: Any = batch["input"]
+        z = model(graph.asking(None))
+        u, v = self.pairs[torch.randint(len(self.pairs), (self.drawn,))].T
+        far = torch.multinomial(self.odds, self.drawn * self.negatives, replacement=True)
+        near = logsigmoid((z[u] * z[v]).sum(1))
+        others = z[far.view(self.drawn, -1)]
+        return -(near + logsigmoid(-(z[u, None] * others).sum(2)).sum(1)).mean()
