@@ -48,11 +48,11 @@ class Forecasts:
     times: Sequence[str] = ()
 
     @classmethod
-    def of(cls, run: Run, split: Resident) -> "Forecasts":
-        """The run's forecasts for these windows."""
+    def of(cls, run: Run, split: Resident, output: Tensor | None = None) -> "Forecasts":
+        """The run's forecasts for these windows; `output`, if the network was asked already."""
         fitted = run.preprocessing
         assert isinstance(fitted, SeriesPreprocessing)
-        output, target = run.outputs(split)
+        target, output = split.tensors["target"], run.forward(split) if output is None else output
         past = split.tensors["input"][..., : fitted.targets]
         several = output.ndim == 4
         train = None if run.data is None else run.data.train
@@ -161,7 +161,7 @@ def forecasts_of(facts: Facts) -> Forecasts | None:
     if main is None or not isinstance(facts.run.preprocessing, SeriesPreprocessing):
         return None
     split = getattr(facts.data, main.name)
-    return Forecasts.of(facts.run, split) if isinstance(split, Resident) else None
+    return Forecasts.of(facts.run, split, main.output) if isinstance(split, Resident) else None
 
 
 # Sections
