@@ -57,7 +57,7 @@ lint: $(VENV)/.ready-dev ## check format, style, types and the direction of impo
 bench: $(PEERS)/.ready ## time Neurarium against its peers, in an environment of their own
 	$(PEERS)/bin/python -m benchmarks $(ARGS)
 
-faults: $(VENV)/.ready ## kill -9 a training 20 times; the resumed weights must be the same bytes
+faults: $(VENV)/.ready ## kill, fill, damage and starve a training; nothing may be lost
 	$(PY) benchmarks/faults.py --trials 20 $(ARGS)
 
 fuzz: $(VENV)/.ready ## read 10,000 damaged files; each must load or be refused in one sentence

@@ -1,10 +1,11 @@
-"""Kill a training with SIGKILL at random steps; resumed, it must end on the very same weights.
+"""Cause faults, and see that nothing is lost: kill a training, fill its disk, damage its files.
 
     python benchmarks/faults.py --trials 20
 
-Every trial is two fresh processes: one is killed somewhere (perhaps while it writes a checkpoint),
-the next goes on from what is left on disk. The final weights' SHA-256 and the whole history must
-equal those of a run that nobody interrupted. Exit code 1 if one trial differs.
+First a training is killed with SIGKILL at random steps. Every trial is two fresh processes: one is
+killed somewhere (perhaps while it writes a checkpoint), the next goes on from what is left on disk.
+The final weights' SHA-256 and the whole history must equal those of a run that nobody interrupted.
+Then come the faults of `fault_cases.py`, and a table of all. Exit code 1 if anything was lost.
 """
 
 import argparse
@@ -21,6 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.fault_cases import CASES, Bench
+
 KINDS = ("resident", "loader")
 _EPOCHS, _BATCH_SIZE, _STEPS_BETWEEN_CHECKPOINTS = 6, 32, 5
 _LONGEST_DELAY = 0.02  # seconds from the chosen step to the kill: between, or inside, two steps
@@ -32,10 +36,37 @@ def main() -> None:
         train(arguments.child, Path(arguments.directory))
         return
     draw = random.Random(arguments.seed)
+    rows: list[tuple[str, str, str, float]] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        good = _trials(Path(folder), arguments.trials, draw)
-    print(f"{good} of {arguments.trials} resumed to the same bytes")
-    sys.exit(good != arguments.trials)
+        if arguments.trials:
+            begun = time.monotonic()
+            good = _trials(Path(folder), arguments.trials, draw)
+            happened = f"{good} of {arguments.trials} resumed to the same bytes"
+            lost = "nothing" if good == arguments.trials else "STEPS"
+            rows.append(("kill -9 of a training", happened, lost, time.monotonic() - begun))
+            print(happened, flush=True)
+        chosen = [name for name in arguments.only.split(",") if name]
+        rows += _cases(Path(folder), chosen if arguments.only != "all" else list(CASES))
+    print()
+    for row in [("fault", "what happened", "lost", None), *rows]:
+        seconds = "" if row[3] is None else f"{row[3]:5.0f} s"
+        print(f"{row[0]:38} {row[2]:8} {seconds:8} {row[1]}")
+    sys.exit(any(row[2] != "nothing" for row in rows))
+
+
+def _cases(folder: Path, names: list[str]) -> list[tuple[str, str, str, float]]:
+    bench = Bench(folder)
+    rows = []
+    for name in names:
+        begun, place = time.monotonic(), folder / f"case-{name}"
+        place.mkdir()
+        try:
+            happened, lost = CASES[name](bench, place), "nothing"
+        except Exception as error:  # the other faults are still to be seen
+            happened, lost = f"{type(error).__name__}: {error}"[-2000:], "FAILED"
+        rows.append((CASES[name].__doc__ or name, happened, lost, time.monotonic() - begun))
+        print(f"{name}: {happened}", flush=True)
+    return rows
 
 
 def _trials(folder: Path, trials: int, draw: random.Random) -> int:
@@ -159,6 +190,7 @@ def _has_checkpoint(directory: Path) -> bool:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--trials", type=int, default=20, help="number of kills (20)")
+    parser.add_argument("--only", default="all", help=f"of {','.join(CASES)}; empty for none")
     parser.add_argument("--seed", type=int, help="of the kills' places; by default new each time")
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--directory", help=argparse.SUPPRESS)

@@ -1,5 +1,6 @@
 """Errors in the user's words: one sentence on standard error, and the exit code that fits."""
 
+import errno
 import os
 import re
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OUT_OF_MEMORY = "out of memory; try a smaller --batch-size or --network"
 FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 
 
@@ -29,8 +32,17 @@ def explain(error: BaseException) -> tuple[int, str]:
         return USAGE, _line(error) + ("" if _is_ours(error) else "; --debug shows where")
     if isinstance(error, LookupError) and _is_ours(error):
         return USAGE, str(error.args[0])
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return FAILED, (
+            f"cannot write {error.filename or 'a file'}: {error.strerror}; what was saved before "
+            "is whole: make room, then go on with neurarium resume RUN"
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return USAGE, f"cannot use {error.filename}: {error.strerror or _line(error)}"
+    if isinstance(error, RuntimeError) and re.search(r"Connection (closed|reset) by", str(error)):
+        return FAILED, "another process of this training has ended"
+    if isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error):
+        return FAILED, _OUT_OF_MEMORY
     if isinstance(error, FloatingPointError) or (
         isinstance(error, RuntimeError) and _is_ours(error)
     ):
@@ -38,8 +50,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     missing = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ImportError) and missing not in ("", "neurarium"):
         return FAILED, f"{_line(error)}; pip install {missing}"
+    if isinstance(error, MemoryError) and _is_ours(error):
+        return FAILED, _line(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return FAILED, "out of memory; try a smaller --batch-size or --network"
+        return FAILED, _OUT_OF_MEMORY
     return FAILED, f"{type(error).__name__}: {_line(error)}; run again with --debug to see where"
 
 

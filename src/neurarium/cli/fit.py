@@ -10,6 +10,7 @@ import typer
 from neurarium.cli import flags
 from neurarium.cli import workers as several
 from neurarium.cli.output import Output
+from neurarium.cli.resume import go_on
 
 # The flags by whom they concern; those not said are left to the defaults that fit the data.
 _READING = (
@@ -86,6 +87,10 @@ def fit(
     if val_size or patience:  # small sets would otherwise be trained on these rows too
         options["validate"] = True
     with Output(as_json, quiet, verbose) as output:
+        if (folder := several.begun(directory)) is not None:
+            go_on(folder, output, not no_report)
+            several.forget(directory)
+            return
         data = _load(source, reading, output)
         if not several.is_first():
             _help(data, options, output)
@@ -129,8 +134,10 @@ def _train(
 
     with new_folder(*place) as folder:
         begin(data, record, folder, output)
+        several.take_note(place[0], folder)
         run = train(data, record, folder, output)
     finish(run, output, report)
+    several.forget(place[0])
 
 
 def _command(source: str, options: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ def recorded(folder: Path) -> dict[str, Any]:
     for part, (values, taken_by) in parts.items():
         what = f"'{part}' in {folder}/config.yaml"
         check_values(values, taken_by, what, validate=bool, reasons=Mapping)
-    if not isinstance(data.get("fingerprint"), str) or "command" not in config:
-        raise CheckpointError(f"{folder}/config.yaml lacks command or fingerprint; it is damaged")
+    known = "command" in config and "source" in data["source"]
+    if not known or not isinstance(data.get("fingerprint"), str):
+        raise CheckpointError(f"{folder}/config.yaml lacks what was trained on; it is damaged")
     return config

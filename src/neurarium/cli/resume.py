@@ -7,6 +7,7 @@ from typing import Any
 from neurarium.cli import flags
 from neurarium.cli.output import Output
 from neurarium.cli.recorded import recorded
+from neurarium.cli.workers import is_first
 
 
 def resume(
@@ -28,14 +29,17 @@ def resume(
             output.say(f"{folder} is finished; neurarium evaluate {folder} judges it again")
             output.result(json.loads(finished.read_text(encoding="utf-8")))
             return
-        output.log.attach(folder / folders.LOG)
-        _go_on(folder, output, not no_report)
+        go_on(folder, output, not no_report)
 
 
-def _go_on(folder: Path, output: Output, report: bool) -> None:
+def go_on(folder: Path, output: Output, report: bool) -> None:
+    """Train on from the folder's last checkpoint, and judge; of several processes, all do."""
+    from neurarium.cli import folders
     from neurarium.cli.training import finish, train
     from neurarium.training import checkpoints
 
+    if is_first():
+        output.log.attach(folder / folders.LOG)
     config = recorded(folder)
     data = _same_data(folder, config)
     try:
@@ -50,8 +54,10 @@ def _go_on(folder: Path, output: Output, report: bool) -> None:
         output.say(f"going on after {meta['epoch']} epochs and {meta['step']} steps")
     record = {key: config[key] for key in ("command", "options")}
     choice = config.get("choice")
-    run = train(data, record, folder, output, choice=choice, resume=found)
-    finish(run, output, report)
+    own = folder if is_first() else None
+    run = train(data, record, own, output, choice=choice, resume=found)
+    if own is not None:
+        finish(run, output, report)
 
 
 def _same_data(folder: Path, config: dict[str, Any]) -> Any:

@@ -117,9 +117,12 @@ def _named(found: Any) -> Rows:
 
 def _table(run: "Run", path: Path, reading: Mapping[str, Any]) -> Any:
     """The frame; whether its first line names the columns is told by the names trained on."""
-    from neurarium.data import DataError, read_table
+    from neurarium.data import DataError, load, read_table
+    from neurarium.data.plain import check_values
 
-    recorded = run.config.get("data", {}).get("source") or {}
+    recorded = check_values(
+        run.config.get("data", {}).get("source") or {}, load, "'data.source' of this run"
+    )
     options: dict[str, Any] = {
         key: recorded.get(key) for key in ("header", "delimiter", "encoding")
     }

@@ -5,9 +5,15 @@ Several machines, and all else that `torchrun` can do, by `torchrun ... -m neura
 
 import logging
 import os
+import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from neurarium.cli.failures import FAILED, INTERRUPTED
+
+_RESTARTS = 3
+_JOB, _AGAIN = "NEURARIUM_JOB", "NEURARIUM_RESTARTS"
 
 
 def is_first() -> bool:
@@ -16,7 +22,10 @@ def is_first() -> bool:
 
 
 def start(count: int, arguments: Sequence[str]) -> int:
-    """Run a command in so many processes; the exit code of the first that failed, or 0."""
+    """Run a command in so many processes; the exit code of the first that failed, or 0.
+
+    Where one was killed, all begin again, and go on from the run's last checkpoint.
+    """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
@@ -24,14 +33,56 @@ def start(count: int, arguments: Sequence[str]) -> int:
     logging.disable(logging.CRITICAL)  # the processes speak
     threads = max(1, (os.cpu_count() or 1) // count)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    try:
-        main(["--standalone", f"--nproc-per-node={count}", "-m", "neurarium", *_without(arguments)])
-    except ChildFailedError as failed:
-        codes = [failure.exitcode for failure in failed.failures.values()]
-        return next((code for code in codes if code > 0), FAILED)
-    except (SignalException, KeyboardInterrupt):
-        return INTERRUPTED
+    os.environ[_JOB] = str(os.getpid())
+    command = ["--standalone", f"--nproc-per-node={count}", "-m", "neurarium"]
+    for restarts in range(_RESTARTS + 1):
+        os.environ[_AGAIN] = str(restarts)
+        try:
+            main([*command, *_without(arguments)])
+        except ChildFailedError as failed:
+            codes = [failure.exitcode for failure in failed.failures.values()]
+            # Not by a mistake; SIGTERM ends those that are left when one has failed.
+            killed = [-code for code in codes if code < 0 and code != -signal.SIGTERM]
+            if killed and restarts < _RESTARTS:
+                name = signal.Signals(killed[0]).name
+                print(f"neurarium: a process died of {name}; all begin again", file=sys.stderr)
+                continue
+            return next((code for code in codes if code > 0), FAILED)
+        except (SignalException, KeyboardInterrupt):
+            return INTERRUPTED
+        break
     return 0
+
+
+def take_note(parent: Path, folder: Path) -> None:
+    """Leave word, beside the run folders, of the one that this job trains into."""
+    if (note := _note(parent)) is not None:
+        note.write_text(str(folder.resolve()), encoding="utf-8")
+
+
+def forget(parent: Path) -> None:
+    """The job has ended."""
+    if (note := _note(parent)) is not None:
+        note.unlink(missing_ok=True)
+
+
+def begun(parent: Path) -> Path | None:
+    """The run folder of this job if its processes were started again, else None."""
+    again = (os.environ.get(name, "0") for name in (_AGAIN, "TORCHELASTIC_RESTART_COUNT"))
+    note = _note(parent)
+    if note is None or not any(map(int, again)) or not note.is_file():
+        return None
+    return Path(note.read_text(encoding="utf-8"))
+
+
+def _note(parent: Path) -> Path | None:
+    """The file of this job's note; None for a process alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    job = os.environ.get(_JOB) or os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    if job == "none":  # torchrun's name where none was given
+        job = str(os.getppid())
+    return parent / f".job-{job}"
 
 
 def _without(arguments: Sequence[str]) -> list[str]:

@@ -1,8 +1,10 @@
 """Checkpoints: directories of safetensors, JSON and one `weights_only` file, written atomically."""
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -47,8 +49,13 @@ def _writing(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise OSError(getattr(error, "errno", None) or 0, reason, str(path)) from error
+        number = getattr(error, "errno", None)
+        if number is None:  # neither torch nor safetensors tells it, but in words
+            words = str(error)
+            told = re.search(r"os error (\d+)", words)
+            full = shutil.disk_usage(path.parent).free < 2**20
+            number = int(told[1]) if told else errno.ENOSPC if full else errno.EIO
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

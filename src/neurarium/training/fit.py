@@ -16,7 +16,7 @@ from neurarium.data import Data, Resident, load
 from neurarium.learning import Backprop, Rule
 from neurarium.metrics import accuracy, scores
 from neurarium.objectives import Objective, supervised
-from neurarium.training import checkpoints, engine, snapshot
+from neurarium.training import checkpoints, engine, memory, snapshot
 from neurarium.training.callbacks import Callback, Checkpoint, JSONLines, Progress
 from neurarium.training.distributed.compressor import Compressor
 from neurarium.training.distributed.processes import Processes
@@ -135,7 +135,8 @@ def fit(
     example = {name: value.to(device) for name, value in data.example(batch_size).items()}
     model.to(device)
     processes.copy_from_first(model, objective)
-    facts = engine.inspect(model, objective, example, device)
+    with memory.explained(model, objective, example):
+        facts = engine.inspect(model, objective, example, device)
     settings = engine.decide(
         facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
     )

@@ -17,6 +17,7 @@ from neurarium.learning import NonFiniteError, Rule
 from neurarium.objectives import Objective
 from neurarium.training import randomness
 from neurarium.training.engine import Engine
+from neurarium.training.memory import explained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -168,6 +169,7 @@ def lr_find(
     engine = engine or Engine()
     engine.place(model)
     modules = [part for part in (model, objective) if isinstance(part, nn.Module)]
+    example = {n: value.to(engine.device) for n, value in data.example(batch_size).items()}
     restore, training = [_restorer(module) for module in modules], model.training
     # Of a rule that is training already; one that is not takes its state from `bind`.
     state = copy.deepcopy(rule.state_dict()) if hasattr(rule, "optimizer") else None
@@ -178,7 +180,7 @@ def lr_find(
         else:
             rule.load_state_dict(copy.deepcopy(state))
         try:
-            with engine.active(), randomness.isolated():
+            with engine.active(), randomness.isolated(), explained(model, objective, example):
                 torch.manual_seed(seed)
                 model.train()
                 return _sweep(rule, data, start_lr, end_lr, num_it, batch_size, engine, seed)

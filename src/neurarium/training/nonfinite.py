@@ -1,6 +1,7 @@
 """Where the first NaN or infinity comes from."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,22 @@ def _finite(value: Any) -> bool:
     if isinstance(value, Mapping):
         value = value.values()
     return all(map(_finite, value)) if isinstance(value, list | tuple) else True
+
+
+def describe(what: str, where: str, epoch: int, batch: int, directory: Path | None) -> str:
+    """One sentence: what is not finite, when and where, what is kept, what to try."""
+    last = directory and directory / "checkpoints" / "last"
+    kept = f"last good checkpoint: {last}" if last and last.exists() else "no checkpoint yet"
+    return (
+        f"{what} (epoch {epoch + 1}, batch {batch + 1}); first non-finite value in {where}; "
+        f"{kept}; try a lower lr or max_grad_norm=1, or look for such values in the data"
+    )
+
+
+def lost_parameter(model: nn.Module) -> str | None:
+    """The first parameter that holds NaN, None if all are numbers."""
+    lost = (name for name, p in model.named_parameters() if bool(torch.isnan(p).any()))
+    return next(lost, None)
 
 
 @torch.no_grad()

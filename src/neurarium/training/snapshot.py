@@ -8,6 +8,7 @@ from torch import nn
 
 from neurarium.training import checkpoints, randomness
 from neurarium.training.history import History
+from neurarium.training.nonfinite import lost_parameter
 
 if TYPE_CHECKING:
     from neurarium.training.trainer import Trainer
@@ -19,6 +20,8 @@ def save(trainer: "Trainer", path: Path) -> Path:
     parts = trainer.processes.gather(_own(trainer)) if several else []
     if trainer.processes.rank:
         return path
+    if (name := lost_parameter(trainer.model)) is not None:  # lest it replace a good one
+        raise trainer.failure("a checkpoint would keep a NaN", f"the parameter '{name}'")
     objective = trainer.objective
     state = {
         "epoch": trainer.epoch,

@@ -25,7 +25,8 @@ from neurarium.training.distributed.processes import Processes
 from neurarium.training.engine import Engine
 from neurarium.training.history import History
 from neurarium.training.interrupts import Interrupted, Signals
-from neurarium.training.nonfinite import explain
+from neurarium.training.memory import explained
+from neurarium.training.nonfinite import describe, explain
 
 Metric = Callable[[Tensor, Tensor], Any]
 
@@ -163,10 +164,11 @@ class Trainer:
 
     def _step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         try:
-            outputs = self.rule.step(batch)
+            with explained(self.model, self.objective, batch):
+                outputs = self.rule.step(batch)
         except NonFiniteError as error:
             where = explain(self.model, self.objective, batch)
-            raise NonFiniteError(self._describe_failure(str(error), where)) from None
+            raise self.failure(str(error), where) from None
         rows = self.processes.rows(batch)
         self.rows += rows
         for name, value in outputs.items():
@@ -181,7 +183,7 @@ class Trainer:
         row = {f"train_{name}": float(total) / rows for name, total in totals.items()}
         if not math.isfinite(row.get("train_loss", 0.0)):
             where = "some batch of this epoch"
-            raise NonFiniteError(self._describe_failure("the mean loss is not finite", where))
+            raise self.failure("the mean loss is not finite", where)
         if hasattr(self.rule, "current_lr"):
             row["lr"] = self.rule.current_lr
         self._measure_time()
@@ -200,14 +202,9 @@ class Trainer:
         self.epoch_start = None
         self.emit("on_train_epoch_end")
 
-    def _describe_failure(self, what: str, where: str) -> str:
-        last = self.directory and self.directory / "checkpoints" / "last"
-        kept = f"last good checkpoint: {last}" if last and last.exists() else "no checkpoint yet"
-        return (
-            f"{what} (epoch {self.epoch + 1}, batch {self.batch + 1}); first non-finite value in "
-            f"{where}; {kept}; try a lower lr or max_grad_norm=1, or look for such values in the "
-            "data"
-        )
+    def failure(self, what: str, where: str) -> NonFiniteError:
+        """The error that says what is not finite, and what is kept."""
+        return NonFiniteError(describe(what, where, self.epoch, self.batch, self.directory))
 
     def _limit_reached(self) -> bool:
         if self.max_steps is not None and self.step >= self.max_steps:
