@@ -113,9 +113,15 @@ class Forecasts:
         """The network's figures; with quantiles also of these."""
         found = self.figures(self.predicted)
         if self.quantiles is not None and len(self.levels) > 1:
-            low, high = self.quantiles[..., 0], self.quantiles[..., -1]
-            found["coverage"] = float(((low <= self.target) & (self.target <= high)).mean())
+            found["coverage"] = float(self.inside.mean())
         return found
+
+    @cached_property
+    def inside(self) -> np.ndarray:
+        """Which values lie between the outer quantiles."""
+        assert self.quantiles is not None
+        low, high = self.quantiles[..., 0], self.quantiles[..., -1]
+        return (low <= self.target) & (self.target <= high)
 
     @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
@@ -353,9 +359,7 @@ def _error_name(found: Forecasts) -> str:
 
 
 def _coverage(found: Forecasts) -> Html:
-    assert found.quantiles is not None
-    low, high = found.quantiles[..., 0], found.quantiles[..., -1]
-    inside = ((low <= found.target) & (found.target <= high)).mean((0, 2))
+    inside = found.inside.mean((0, 2))
     steps, claimed = np.arange(1, len(inside) + 1), found.levels[-1] - found.levels[0]
 
     def plot(axes: "Axes") -> None:
