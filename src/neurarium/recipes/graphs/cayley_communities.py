@@ -14,7 +14,7 @@ from neurarium.training import fit
 @recipe(
     source="Levie, Monti, Bresson & Bronstein (2019), CayleyNets, arXiv:1705.07664, section V-A",
     figure="gain in test accuracy over ChebNet of the same order",
-    expect=(0.03, None),
+    expect=(0.1, None),
     minutes=1.0,
     quick={"signals": 1000, "epochs": 10, "communities": 5},
     quick_expect=(0.05, None),
