@@ -481,7 +481,7 @@ def _larger(folder: Path, how: str) -> None:
     from neurarium.cli import main
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + 600 * 2**20
+    limit = pages * resource.getpagesize() + 900 * 2**20  # of which threads reserve a part
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     network = ["--network=MLP:hidden=4", "--lr=0.01", "--epochs=1", "--batch-size=16384"]
     code = main(

@@ -105,6 +105,18 @@ def test_a_streamed_table_is_prepared_as_a_resident_one(tmp_path, monkeypatch):
         assert torch.equal(read[name], tensor)
 
 
+def test_several_outputs_are_streamed_as_they_are_held(tmp_path, monkeypatch):
+    write_arrays(tmp_path)
+    np.save(tmp_path / "y.npy", np.random.default_rng(0).normal(size=(ROWS, 2)))
+    whole = load(tmp_path, test_size=0, val_size=0)
+    monkeypatch.setattr(streamed, "memory", lambda: 2**12)
+    data = load(tmp_path, test_size=0, val_size=0)
+    (read,) = data.train.batches(ROWS)
+    assert data.outputs == whole.outputs == 2
+    assert torch.equal(read["target"], whole.train.tensors["target"])
+    torch.testing.assert_close(data.example(8), whole.example(8))
+
+
 def test_rows_without_a_target_are_left_out(tmp_path, little_memory):
     y = np.arange(ROWS, dtype=float) % 11
     y[::10] = np.nan

@@ -18,18 +18,20 @@ from torch import Tensor
 from neurarium.data.arrays import ArrayPreprocessing, Arrays, codes_of
 from neurarium.data.data import Data, Preprocessing
 from neurarium.data.errors import DataError
+from neurarium.data.from_arrays import _array_target
 from neurarium.data.from_table import Columns, find_targets
 from neurarium.data.scale import Standardize
 from neurarium.data.schema import Types, infer_columns
 from neurarium.data.splits import Resident, Stream
 from neurarium.data.tables import TablePreprocessing
-from neurarium.data.targets import Target, describe, infer_target, missing_rows, target_of
+from neurarium.data.targets import Target, describe, infer_target, missing_rows
 
 _SHARE = 0.25  # of the memory; what is larger is streamed
 _SMALL = 2**20  # bytes of a Parquet file that is not worth looking into
 _GROWTH = 3  # of a file's bytes when it becomes a frame or an array, and tensors
-_PIECE_ROWS, _PIECE_BYTES, _BUFFER_BYTES = 2**16, 2**24, 2**25
+_PIECE_ROWS, _PIECE_BYTES, _BUFFER_BYTES = 2**16, 2**23, 2**25
 _SAMPLED_BLOCKS, _ASIDE, _FITTED = 200, 50_000, 100_000  # rows, of each
+_ASIDE_BYTES, _FITTED_BYTES = 2**24, 2**25  # of them, where rows are wide
 
 
 @runtime_checkable
@@ -38,7 +40,10 @@ class Blocks(Protocol):
 
     Attributes:
         rows: of each block.
+        bytes: of all.
     """
+
+    bytes: int
 
     @property
     def rows(self) -> Sequence[int]: ...
@@ -329,16 +334,19 @@ def from_blocks(
 ) -> Data:
     """Fit preprocessing on a sample, put samples aside, and stream all other rows.
 
-    At most 50,000 rows each are put aside for validation and test, and scales and categories are
-    fitted on at most 100,000 training rows, all drawn from up to 200 blocks spread over the file.
+    At most about 50,000 rows each (or 16 MB) are put aside for validation and test, and scales and
+    categories are fitted on at most 100,000 training rows (or 32 MB), all drawn from up to 200
+    blocks spread over the file.
     """
     drawn, aside = _draw(source, split)
-    whole = _joined_raw([piece for part in drawn.values() for piece in part])
     parts = {key: _joined_raw(pieces) for key, pieces in drawn.items() if pieces}
+    del drawn
     preprocessing: Any
-    if isinstance(whole, tuple):
-        preprocessing, notes = _array_preprocessing(whole, parts["train"], task)
+    if isinstance(parts["train"], tuple):
+        targets = np.concatenate([y for _, y in parts.values()])
+        preprocessing, notes = _array_preprocessing(targets, parts["train"], task)
     else:
+        whole = _joined_raw(list(parts.values()))
         preprocessing, notes = _table_preprocessing(whole, parts["train"], target, task, types)
     rows = _check_targets(source, preprocessing, aside)
     prepared = {
@@ -349,7 +357,8 @@ def from_blocks(
     }
     is_array = isinstance(preprocessing, ArrayPreprocessing)
     transform = Standardize.fit(prepared["train"].tensors["input"]) if is_array else None
-    sample = prepared["train"].head(1024)
+    head = prepared["train"].head(1024).tensors
+    sample = Resident({key: value.clone() for key, value in head.items()})  # lest it hold all
     counts = {key: len(part) for key, part in prepared.items() if key != "train"}
     told = ", ".join(f"{count:,} for {key}" for key, count in counts.items())
     notes.append(
@@ -378,11 +387,13 @@ def _draw(
         raise DataError("the source holds no rows")
     chosen = np.unique(np.linspace(0, count - 1, min(count, _SAMPLED_BLOCKS)).astype(int))
     there = sum(source.rows[i] for i in chosen)
-    test = min(split["test_size"] * total, _ASIDE) / there
-    val = min(split["val_size"] * total, _ASIDE) / there
+    row_bytes = max(1, source.bytes // total)
+    most = min(_ASIDE, _ASIDE_BYTES // row_bytes)
+    test = min(split["test_size"] * total, most) / there
+    val = min(split["val_size"] * total, most) / there
     if test + val > 0.8:  # few of many blocks were looked at
         test, val = 0.8 * test / (test + val), 0.8 * val / (test + val)
-    fitted = min(1.0, test + val + _FITTED / there)
+    fitted = min(1.0, test + val + min(_FITTED, _FITTED_BYTES // row_bytes) / there)
     drawn: dict[str, list[Any]] = {"train": [], "val": [], "test": []}
     aside = {}
     for block in map(int, chosen):
@@ -409,10 +420,12 @@ def _joined_raw(pieces: Sequence[Any]) -> Any:
     return pd.concat(pieces, ignore_index=True)
 
 
-def _array_preprocessing(whole: Any, train: Any, task: str | None) -> tuple[Any, list[str]]:
-    x, y = whole
-    goal = target_of(y.reshape(-1).tolist(), "y", task)
-    goal = goal.fit(codes_of(train[1], goal))
+def _array_preprocessing(
+    targets: np.ndarray, train: Any, task: str | None
+) -> tuple[Any, list[str]]:
+    x, y = train
+    goal = _array_target(Arrays(x, targets), task)
+    goal = goal.fit(codes_of(y, goal))
     dtype = "uint8" if x.dtype == np.uint8 else "float32"
     notes = [f"task: {describe(goal)} (--task overrides)"] if task is None else []
     return ArrayPreprocessing(x.shape[1:], dtype, goal), notes

@@ -82,6 +82,10 @@ def _load(trainer: "Trainer", path: Path) -> None:
         own = state["processes"][trainer.processes.rank]
         trainer.processes.load_state_dict(own.pop("communication"))
         state |= own
+    with randomness.isolated():  # what cannot be restored must show now
+        for saved in (state["random"], state["epoch_start"]):
+            if saved is not None:
+                randomness.restore(saved)
     trainer.emit("on_load_checkpoint", state)
     trainer.rule.load_state_dict(state["rule"])
     if isinstance(trainer.objective, nn.Module):
