@@ -33,6 +33,7 @@ class FastText(nn.Module):
     """
 
     reads = ("length",)
+    word_dropout: float
 
     def __init__(
         self,
