@@ -20,13 +20,14 @@ from neurarium.training import EarlyStopping, fit
     figure="test accuracy, bidirectional GRU with attention",
     expect=(0.74, None),
     minutes=2,
-    quick={"epochs": 4, "sentences": 1600, "networks": ("attention",)},
+    quick={"epochs": 2, "sentences": 1600, "lr": 0.01, "networks": ("attention",)},
     quick_expect=(0.55, None),
     needs=("rt-polarity",),
 )
 def mr_attention(
     seed: int = 0,
     epochs: int = 4,
+    lr: float = 2e-3,
     sentences: int = 10_662,
     networks: tuple[str, ...] = ("attention", "last", "FastText"),
 ) -> dict[str, float]:
@@ -55,7 +56,7 @@ def mr_attention(
             model = SequenceClassifier(100, 2, words.vocabulary, "gru", 64, **how)
             nn.init.normal_(model.embedding.weight, std=0.1)
         run = fit(
-            model, data, rule=Backprop("adam", lr=2e-3, schedule="one_cycle", max_grad_norm=1.0),
+            model, data, rule=Backprop("adam", lr=lr, schedule="one_cycle", max_grad_norm=1.0),
             epochs=epochs, batch_size=50, callbacks=[EarlyStopping("val_accuracy", "max", None)],
             seed=seed, precision="32", verbose=False,
         )  # fmt: skip
