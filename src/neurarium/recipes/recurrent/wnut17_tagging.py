@@ -42,9 +42,9 @@ def wnut17_tagging(
 
     A word is the sum of 100 numbers for itself, its shape, its beginnings and its ends of one to
     four letters, as far as the training text has them twice. The best of seven systems has 0.4186,
-    the last 0.263, all with vectors of words or lists of names from elsewhere; here is none, and
-    most names of the test are unknown. The epoch of the least validation loss is kept: by that choice seeds
-    differ much (0.20 and 0.13 for the first two).
+    by vectors of words and lists of names from elsewhere, the last 0.263; here is neither, and most
+    names of the test are unknown. The epoch of the least validation loss is kept. The first two
+    seeds have 0.20 and 0.13.
     """
     folder = Path(os.environ["NEURARIUM_DATA"]) / "wnut17"
     train = _read(folder / "wnut17train.conll")[:sentences]
