@@ -340,9 +340,10 @@ def study(
     if left and not clock.tight(left):
         every = groups(experiment, trials, count)
         waiting = [group for group in every if any(trial in left for trial in group)]
-    side_by_side = {trial.arm.name for group in waiting if len(group) > 1 for trial in group}
-    for name in sorted(side_by_side):
-        say(f"{name}: its seeds are trained side by side, which takes less time")
+    together = {trial.arm.name for group in waiting if len(group) > 1 for trial in group}
+    if together:
+        names = ", ".join(arm.name for arm in found.arms if arm.name in together)
+        say(f"seeds trained side by side, which takes less time: {names}")
     _run(found, experiment, store, left, waiting, clock, count, on_progress)
     if metric is None:
         first = [next(iter(o.scores), "figure") for o in found.outcomes.values() if not o.error]
