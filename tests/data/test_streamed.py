@@ -105,14 +105,18 @@ def test_a_streamed_table_is_prepared_as_a_resident_one(tmp_path, monkeypatch):
         assert torch.equal(read[name], tensor)
 
 
-def test_several_outputs_are_streamed_as_they_are_held(tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_several_outputs_are_streamed_as_they_are_held(task, tmp_path, monkeypatch):
     write_arrays(tmp_path)
-    np.save(tmp_path / "y.npy", np.random.default_rng(0).normal(size=(ROWS, 2)))
+    y = np.random.default_rng(0).normal(size=(ROWS, 2))
+    np.save(tmp_path / "y.npy", y if task == "regression" else y > 0)
     whole = load(tmp_path, test_size=0, val_size=0)
     monkeypatch.setattr(streamed, "memory", lambda: 2**12)
     data = load(tmp_path, test_size=0, val_size=0)
     (read,) = data.train.batches(ROWS)
+    assert data.task == whole.task == task
     assert data.outputs == whole.outputs == 2
+    assert data.preprocessing.target == whole.preprocessing.target
     assert torch.equal(read["target"], whole.train.tensors["target"])
     torch.testing.assert_close(data.example(8), whole.example(8))
 
@@ -133,6 +137,18 @@ def test_a_class_that_the_sample_lacks_is_an_error_before_training(
     words[1500] = "perhaps"
     with pytest.raises(DataError, match="target 'y' is 'perhaps' in row"):
         load(write_table(tmp_path, y=words), "y")
+
+
+def test_a_flag_that_is_none_is_an_error_before_training(tmp_path, little_memory, monkeypatch):
+    monkeypatch.setattr(streamed, "_SAMPLED_BLOCKS", 2)
+    monkeypatch.setattr(streamed, "_PIECE_BYTES", 2**11)
+    write_arrays(tmp_path)
+    flags = np.random.default_rng(0).integers(0, 2, (ROWS, 2))
+    flags[1500, 1] = 7
+    np.save(tmp_path / "y.npy", flags)
+    with pytest.raises(DataError, match="holds 7 elsewhere; correct it or use --task regression"):
+        load(tmp_path)
+    assert load(tmp_path, task="regression").outputs == 2
 
 
 def test_arrays_that_fit_in_memory_are_held(tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neurarium.data.arrays import ArrayPreprocessing, Arrays, codes_of
 from neurarium.data.data import Data, Preprocessing
-from neurarium.data.errors import DataError
+from neurarium.data.errors import DataError, listing
 from neurarium.data.from_arrays import _array_target
 from neurarium.data.from_table import Columns, find_targets
 from neurarium.data.scale import Standardize
@@ -465,5 +465,11 @@ def _check_codes(values: np.ndarray, goal: Target) -> None:
     """Of arrays only what differs is looked up, which is quick."""
     if goal.labels is not None:
         codes_of(np.unique(values), goal)
+    elif goal.task == "multilabel":
+        if strays := sorted(set(np.unique(values).tolist()) - {0, 1}):
+            raise DataError(
+                f"y is 0 or 1 in every row sampled but holds {listing(strays, 3)} elsewhere; "
+                "correct it or use --task regression"
+            )
     elif not np.isfinite(values.astype(np.float64)).all():
         raise DataError("y holds NaN or infinity; replace or remove it")
