@@ -45,3 +45,15 @@ def test_what_is_no_part_is_named(neurarium):
     assert result.code == 2
     assert result.is_one_sentence
     assert "did you mean" in result.err
+
+
+def test_a_run_on_a_series_says_what_it_is(neurarium, workplace):
+    rows = "\n".join(f"2024-01-01 {i // 60:02}:{i % 60:02},{i % 7}" for i in range(400))
+    (workplace / "load.csv").write_text(f"time,y\n{rows}\n")
+    words = ["--time=time", "--target=y", "--horizon=3", "--epochs=2", "--quiet", "--no-report"]
+    assert neurarium("fit", "load.csv", *words).code == 0
+    result = neurarium("ablate", "load")
+    assert result.code == 2
+    assert result.is_one_sentence
+    assert "windows of a series" in result.err
+    assert neurarium("diagnose", "load").code == 0

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.data.test_free_text import reviews
 from torch import nn
 
 from neurarium import networks
-from neurarium.data import Data, Resident
+from neurarium.data import Data, Graph, Resident, load, node_data, text_data
 from neurarium.study import study
 from neurarium.study.arms import arms_of, parse_vary
 from neurarium.study.budget import duration, parse_budget
@@ -494,3 +495,60 @@ def test_the_folder_holds_a_tidy_table_and_all_that_was_said(tmp_path):
     assert config["chosen"]["lr"] == 0.02
     result = json.loads(Path(tmp_path, "result.json").read_text())
     assert result["base"] == "backprop"
+
+
+# Rows that are not each by themselves
+
+
+def series(rows=120):
+    """A wave by days, with a little noise."""
+    import pandas as pd
+
+    generator = torch.Generator().manual_seed(0)
+    y = torch.sin(torch.arange(rows) * 0.9) + 0.1 * torch.randn(rows, generator=generator)
+    return pd.DataFrame({"day": pd.date_range("2024-01-01", periods=rows), "y": y.numpy()})
+
+
+def test_a_series_keeps_its_split_by_time(tmp_path):
+    data = load(series(), "y", time="day", horizon=3, history=6, season=7)
+    found = study({"epochs": 2}, {"network": ["NLinear", "DLinear"]}, data, seeds=2, workers=1)
+    assert not found.errors()
+    experiment = Configured.of(data, {})
+    assert not experiment.redrawn
+    for seed in (0, 1):
+        rows = experiment.rows({}, seed)
+        assert torch.equal(rows.val.tensors["target"], data.val.tensors["target"])
+    with pytest.raises(ValueError, match="fraction of the training rows is drawn at random"):
+        study({}, {"fraction": [1.0, 0.5]}, data, seeds=2, workers=1)
+
+
+def test_texts_of_different_lengths_are_drawn_again():
+    data = load(reviews(90), "liked")
+    data.val.tensors["input"] = data.val.tensors["input"][:, :8]
+    data.val.tensors["length"] = data.val.tensors["length"].clamp(max=8)
+    found = study({"epochs": 2}, {"lr": [0.01, 0.003]}, data, seeds=2, workers=1)
+    assert not found.errors()
+    assert found.complete
+
+
+def test_a_language_model_is_compared_by_its_loss_and_the_chosen_one_asked_once(tmp_path):
+    data = text_data("to be or not to be, that is the question. " * 60, context=16)
+    base = {"network": "GPT:dim=16,heads=2,layers=1", "max_steps": 4}
+    found = study(base, {"lr": [0.01, 0.001]}, data, seeds=2, workers=1, directory=tmp_path)
+    assert (found.metric, found.higher_is_better) == ("loss", False)
+    assert not found.errors()
+    assert set(found.test) == {"loss", "accuracy"}
+
+
+def test_nodes_of_a_graph_are_compared_on_their_own_split(unchecked):
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    ends = torch.randint(40, (2, 160), generator=torch.Generator().manual_seed(1))
+    numbers = torch.arange(40)
+    graph = Graph(
+        x, ends, y=(x[:, 0] > 0).long(), train_mask=numbers < 20,
+        val_mask=(numbers >= 20) & (numbers < 30), test_mask=numbers >= 30,
+    )  # fmt: skip
+    found = study({"network": "GCN", "epochs": 3}, {"lr": [0.01, 0.1]}, node_data(graph), seeds=2,
+                  workers=1)  # fmt: skip
+    assert not found.errors()
+    assert found.test

@@ -110,6 +110,17 @@ class Resident:
             yield dict(zip(names, parts, strict=True))
 
 
+def joined(first: Tensor, second: Tensor) -> Tensor:
+    """Rows below rows; those with fewer steps are padded with 0 behind."""
+    if first.ndim > 1 and first.shape[1] != second.shape[1]:
+        steps = max(first.shape[1], second.shape[1])
+        first, second = (
+            torch.cat([x, x.new_zeros(len(x), steps - x.shape[1], *x.shape[2:])], 1)
+            for x in (first, second)
+        )
+    return torch.cat([first, second])
+
+
 class Stream:
     """A split that yields batches: a Dataset, a DataLoader or any iterable that can restart."""
 

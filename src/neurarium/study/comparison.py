@@ -19,7 +19,7 @@ from neurarium.study.configuration import Configured, canonical, unpacked
 from neurarium.study.statistics import bootstrap_interval
 from neurarium.study.trials import Experiment, Outcome, Store, Trial, groups, plain, spread
 from neurarium.study.verdicts import Comparison, compare_arms
-from neurarium.training import Run, randomness
+from neurarium.training import Run, automatic, randomness
 from neurarium.training.checkpoints import write_text
 from neurarium.training.run import write_config
 
@@ -465,7 +465,8 @@ def _test_chosen(found: Study, experiment: Configured, store: Store, data: Data)
         model = experiment.network(experiment.rows(arm.settings, seed), arm.settings, seed)
         model.load_state_dict(unpacked(weights))
         described = {**outcome.config, "data": data.describe()}
-        run = Run(model, data=data, config=described)
+        objective = automatic.usual_objective(data, arm.settings.get("loss"))
+        run = Run(model, data=data, objective=objective, config=described)
         for name, value in run.evaluate("test").items():
             scores.setdefault(name, []).append(value)
         if seed == best and found.directory is not None:

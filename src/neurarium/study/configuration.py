@@ -18,7 +18,6 @@ from neurarium.data import Data, Resident
 from neurarium.initialization import init_
 from neurarium.learning import Backprop, NonFiniteError, Rule
 from neurarium.networks.build import NETWORKS
-from neurarium.objectives import supervised
 from neurarium.study.arms import Arm
 from neurarium.study.costs import Meter
 from neurarium.study.rows import drawn_by_us, share, split_again, with_validation, without_test
@@ -35,7 +34,6 @@ from neurarium.training import (
     randomness,
 )
 from neurarium.training.automatic_choices import Choice
-from neurarium.training.fit import _LOSSES
 from neurarium.training.together import why_not_together
 
 if TYPE_CHECKING:
@@ -459,8 +457,8 @@ def _found_rate(
     model: nn.Module, data: Data, settings: Mapping[str, Any], choice: Choice, seed: int
 ) -> float | None:
     """A learning rate by a range test with the arm's optimizer."""
-    loss = settings.get("loss") or _LOSSES.get(data.task or "")
-    objective = supervised(loss or "mse", _several(settings.get("penalty")))
+    penalties = _several(settings.get("penalty"))
+    objective = automatic.usual_objective(data, settings.get("loss"), penalties)
     rule = Backprop(choice.optimizer, schedule=choice.schedule, weight_decay=choice.weight_decay)
     found = lr_find(model, data, objective, rule, batch_size=choice.batch_size, seed=seed)
     return found.suggestion

@@ -75,7 +75,8 @@ class Meter(Callback):
     def on_train_batch_start(self, trainer: "Trainer", batch: Any, batch_idx: int) -> None:
         if trainer.step == 0 and not trainer.engine.compile:
             model = trainer.model
-            self.counting = _Counting([*model.parameters(), *model.buffers(), *batch.values()])
+            plain = [value for value in batch.values() if type(value) is Tensor]  # no graph
+            self.counting = _Counting([*model.parameters(), *model.buffers(), *plain])
             self.counting.__enter__()
 
     def on_train_batch_end(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from neurarium.data import Data, Resident
+from neurarium.data import (
+    Data,
+    FreeTextPreprocessing,
+    GraphPreprocessing,
+    Resident,
+    SeriesPreprocessing,
+)
 from neurarium.learning import Backprop
 from neurarium.objectives import Objective, supervised
 from neurarium.study.comparison import Progress, Study, study
@@ -128,6 +134,11 @@ def _data(run: Run) -> Data:
         raise ValueError("this run was loaded without data; attach it first: run.attach(data)")
     if run.task is None:
         raise ValueError("parts are ranked by the credit for each row, and this run has no task")
+    if isinstance(run.preprocessing, SeriesPreprocessing | GraphPreprocessing):
+        kind = "windows of a series" if hasattr(run.preprocessing, "clock") else "those of a graph"
+        raise ValueError(
+            f"parts are ranked by the credit for rows that are each by themselves, not {kind}"
+        )
     return run.data
 
 
@@ -348,8 +359,8 @@ def _inputs(data: Data) -> Iterator[tuple[str, list[int]]]:
                 patch = grid[:, top : top + _PATCH, left : left + _PATCH]
                 yield f"pixels from ({top}, {left})", patch.flatten().tolist()
         return
-    if len(shape) != 1:
-        return
+    if len(shape) != 1 or isinstance(data.preprocessing, FreeTextPreprocessing):
+        return  # a word has no place of its own; the report says which words told
     names = list(getattr(data.preprocessing, "features", ()))
     owners: dict[str, str] = {}
     for column in getattr(data.preprocessing, "columns", ()):

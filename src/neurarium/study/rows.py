@@ -2,19 +2,23 @@
 
 from typing import Any
 
-import torch
-
 from neurarium.data import Data, Resident
+from neurarium.data.splits import joined
 
 _VALIDATION_SHARE = 0.2
 
 
 def drawn_by_us(data: Data) -> bool:
     """Whether the validation rows were drawn from the training rows, and not given as such."""
-    if not (isinstance(data.train, Resident) and isinstance(data.val, Resident)):
+    if not (_each_by_itself(data.train) and _each_by_itself(data.val)):
         return False
     rows = data.indices or {}
     return "val" in rows and set(rows["val"]).isdisjoint(rows["train"])
+
+
+def _each_by_itself(split: Any) -> bool:
+    """Whether rows may be drawn at random; windows of a series share steps, nodes share edges."""
+    return type(split) is Resident
 
 
 def _replaced(data: Data, train: Any, val: Any) -> Data:
@@ -39,6 +43,11 @@ def without_test(data: Data) -> Data:
 def with_validation(data: Data, seed: int) -> Data:
     """A fifth of the training rows put aside."""
     assert isinstance(data.train, Resident)
+    if not _each_by_itself(data.train):
+        raise ValueError(
+            "arms are compared by validation rows, which cannot be drawn at random from a series, "
+            "a text or a graph; load it with val_size above 0"
+        )
     kept, aside = _parted(data.train, round(_VALIDATION_SHARE * len(data.train)), seed)
     found = _replaced(data, kept, aside)
     found.test = data.test
@@ -50,7 +59,7 @@ def split_again(data: Data, seed: int) -> Data:
     assert isinstance(data.train, Resident)
     assert isinstance(data.val, Resident)
     train, val = data.train.tensors, data.val.tensors
-    whole = Resident({name: torch.cat([train[name], val[name]]) for name in train})
+    whole = Resident({name: joined(train[name], val[name]) for name in train})
     return _replaced(data, *_parted(whole, len(data.val), seed))
 
 
@@ -58,6 +67,11 @@ def share(data: Data, fraction: float, seed: int) -> Data:
     """Training on a part of the rows."""
     if not isinstance(data.train, Resident):
         raise ValueError("a fraction of the training rows needs them in memory, got a stream")
+    if not _each_by_itself(data.train):
+        raise ValueError(
+            "a fraction of the training rows is drawn at random, which those of a series, a text "
+            "or a graph cannot be"
+        )
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must be a share of the training rows up to 1, got {fraction}")
     rows = round(fraction * len(data.train))

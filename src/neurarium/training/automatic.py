@@ -16,6 +16,7 @@ from neurarium.data import Data, Resident, SeriesPreprocessing, Windows, load
 from neurarium.data.augment import compose
 from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
+from neurarium.data.splits import joined
 from neurarium.data.streamed import Streamed
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, negative_log_likelihood, per_step, supervised
@@ -225,7 +226,7 @@ def without_validation(data: Data) -> Data:
     assert isinstance(data.val, Resident)
     train, val = data.train.tensors, data.val.tensors
     return Data(
-        {name: torch.cat([train[name], val[name]]) for name in train},
+        {name: joined(train[name], val[name]) for name in train},
         None,
         data.test,
         task=data.task,
@@ -267,6 +268,13 @@ def _loss(data: Data, loss: str | Loss | None) -> Loss:
     if data.task is None:
         raise ValueError("the task of this data is unknown, so there is no usual loss; pass loss")
     return _LOSSES[data.task]
+
+
+def usual_objective(
+    data: Data, loss: str | Loss | None = None, penalties: Sequence[str | Loss] = ()
+) -> Objective:
+    """What `fit_source` trains by on these data."""
+    return _objective(facts(data), _loss(data, loss), penalties)
 
 
 def _objective(known: Facts, loss: Loss, penalties: Sequence[str | Loss]) -> Objective:

@@ -1,5 +1,6 @@
 """`diagnose`: one report on why a network does not learn, or that nothing is wrong."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurarium.data import Data
+from neurarium.data import Data, GraphPreprocessing
 from neurarium.learning import Backprop, Rule
 from neurarium.objectives import Objective, supervised
 from neurarium.training.diagnostics.checks import CHECKS, Check
@@ -142,6 +143,11 @@ def diagnose(
             "the run: run.attach(data)"
         )
     data = data if isinstance(data, Data) else Data(data)
+    if isinstance(data.preprocessing, GraphPreprocessing):
+        raise ValueError(
+            "diagnose looks at rows that are each by themselves, and these are of a graph; "
+            "neurarium report shows what this network does"
+        )
     if objective is None:
         if data.task is None:
             raise ValueError(
@@ -181,6 +187,11 @@ def _updates(evidence: Evidence) -> dict[str, float]:
 def _objective_of(run: Run) -> Objective | None:
     """The objective that the command line was told or chose, from a loaded run's record."""
     options = run.config.get("options") or {}
+    if run.data is not None:
+        from neurarium.training.automatic import usual_objective  # which builds on all of this
+
+        with contextlib.suppress(ValueError):
+            return usual_objective(run.data, options.get("loss"), options.get("penalties") or ())
     if run.task is None:
         return None
     loss = options.get("loss") or _LOSSES[run.task]
