@@ -62,7 +62,8 @@ def test_every_row_is_in_exactly_one_split_and_once_an_epoch(write, tmp_path, li
     parts = {split: names_of(data, split) for split in ("train", "val", "test")}
     assert sorted(itertools.chain(*parts.values())) == list(range(ROWS))
     assert len(parts["train"]) == len(data.train) == data.describe()["rows"]["train"]
-    assert 0.15 < len(parts["test"]) / ROWS < 0.25
+    assert len(parts["test"]) == pytest.approx(0.2 * ROWS, rel=0.1)
+    assert len(parts["val"]) == pytest.approx(0.2 * 0.8 * ROWS, rel=0.1)  # of what is no test row
     assert parts["train"] == sorted(parts["train"])  # in order where no seed is given
 
 

@@ -390,7 +390,7 @@ def _draw(
     row_bytes = max(1, source.bytes // total)
     most = min(_ASIDE, _ASIDE_BYTES // row_bytes)
     test = min(split["test_size"] * total, most) / there
-    val = min(split["val_size"] * total, most) / there
+    val = min(split["val_size"] * (1 - split["test_size"]) * total, most) / there
     if test + val > 0.8:  # few of many blocks were looked at
         test, val = 0.8 * test / (test + val), 0.8 * val / (test + val)
     fitted = min(1.0, test + val + min(_FITTED, _FITTED_BYTES // row_bytes) / there)
