@@ -181,3 +181,51 @@ def test_new_rows_must_fit_what_was_trained_on():
             fitted.transform(table)
     with pytest.raises(DataError, match="12 rows and 6 to compare with, but these are 17"):
         fitted.transform(frame(17), with_target=True)
+
+
+def gapped(*cells, **columns):
+    table = frame(**columns)
+    table.loc[list(cells), "load"] = np.nan
+    return table
+
+
+def test_windows_that_would_predict_a_missing_cell_are_left_out():
+    table, whole = gapped(40, 100, 101), series(frame())
+    data = series(table)
+    x = data.preprocessing.standardize(table[["load", "heat"]].to_numpy())
+    for part, missing in (("train", [40]), ("val", []), ("test", [100, 101])):
+        origins = [o for o in whole.indices[part] if not {*range(o, o + 6)} & {*missing}]
+        assert data.indices[part] == origins
+        split = getattr(data, part)
+        for row, origin in enumerate(origins):
+            torch.testing.assert_close(split.tensors["input"][row], x[origin - 12 : origin])
+            torch.testing.assert_close(split.tensors["target"][row], x[origin : origin + 6, :1])
+            assert split.times[11 + row] == table["when"][origin - 1]
+    assert any("is missing: 6 in train, 6 in test" in note for note in data.notes), data.notes
+    judged = data.preprocessing.transform(table, with_target=True)["target"]
+    assert len(judged) == 120 - 18 + 1 - 6 - 7
+
+
+def test_the_naive_error_is_of_known_pairs():
+    known = frame()["load"].to_numpy()[:77]
+    steps = np.delete(np.abs(np.diff(known)), [39, 40])
+    np.testing.assert_allclose(series(gapped(40), season=1).preprocessing.naive_error, steps.mean())
+    alternate = np.where(np.arange(120) % 2, np.nan, np.sin(np.arange(120)))
+    found = series(frame(load=alternate), horizon=1, season=1).preprocessing
+    assert found.naive_error == (0.0,)  # no two neighbours are known
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (96, "'load' is missing in 24 of the 24 test rows to be predicted.*; fill these cells"),
+        (77, "'load' is missing in 19 of the 19 validation rows"),
+    ],
+)
+def test_a_part_without_known_cells_is_refused(first, said):
+    end = 96 if first == 77 else 120
+    with pytest.raises(DataError, match=said):
+        series(gapped(*range(first, end)))
+    fitted = series(frame()).preprocessing
+    with pytest.raises(DataError, match=r"in 3 of the 12 rows to be predicted, so that no 6 in"):
+        fitted.transform(gapped(15, 16, 20).head(24), with_target=True)

@@ -11,13 +11,15 @@ from neurarium.data.errors import DataError, listing, nearest
 from neurarium.data.from_table import Columns, find_targets
 from neurarium.data.readers import check_names
 from neurarium.data.schema import Types, infer_columns, parse_types
-from neurarium.data.series import SeriesPreprocessing, SeriesWindows, filled
+from neurarium.data.series import SeriesPreprocessing, SeriesWindows, check_known
 from neurarium.data.series_clock import Clock
 from neurarium.data.tables import Table
 from neurarium.data.values import DataFrame, texts
 from neurarium.metrics import naive_error
 
 __all__ = ["from_series"]
+
+_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def from_series(
@@ -55,26 +57,27 @@ def from_series(
     fitted.mean, fitted.std = _scale(numbers[: ends["train"]], fitted)
     values = fitted.standardize(numbers)
     _check_targets(fitted, numbers[: ends["train"]])
-    past = filled(numbers[: ends["train"], : len(names)])
-    fitted.naive_error = tuple(naive_error(past, fitted.season).tolist())
+    fitted.naive_error = _naive_errors(numbers[: ends["train"], : len(names)], fitted.season)
     splits: dict[str, Any] = {}
+    origins: dict[str, list[int]] = {}
+    left_out: dict[str, int] = {}
     reach, ahead = fitted.history, fitted.horizon
     for part, (begin, end) in cuts.items():
         first = max(0, begin - reach)
         rows = values[first:end]
         words = [times.words[i] for i in times.order[first:end]]
-        splits[part] = SeriesWindows(rows, reach, ahead, len(names), words)
+        missing = np.isnan(numbers[first:end, : len(names)])
+        check_known(missing[reach:], ahead, names, f"{_WORDS[part]} ")
+        splits[part] = SeriesWindows(rows, reach, ahead, len(names), words, missing.any(1))
+        origins[part] = times.order[first + reach + splits[part].kept].tolist()
+        left_out[part] = len(rows) - reach - ahead + 1 - len(splits[part])
     notes = [
         f"task: forecast {listing(names)} {ahead} rows ahead from {reach} (--horizon, --history)",
         f"time: '{time}', rows {clock.every} apart; a season has {fitted.season} (--season)",
         *([f"rows were put in order of '{time}'"] * bool((np.diff(times.order) < 0).any())),
         *_told_parts(cuts, times.words, times.order),
-        *_told_gaps(numbers, fitted.features),
+        *_told_gaps(numbers, fitted.features, left_out),
     ]
-    origins = {
-        part: times.order[end - len(splits[part]) - ahead + 1 : end - ahead + 1].tolist()
-        for part, (_, end) in cuts.items()
-    }
     return Data(
         **splits,
         task="regression",
@@ -126,9 +129,8 @@ def _sizes(
     for name, before in (("val", train), ("test", ends["val"])):
         part = ends[name] - before
         if 0 < part < ahead:
-            word = {"val": "validation", "test": "test"}[name]
             raise DataError(
-                f"a horizon of {ahead} rows is longer than the {part} {word} rows; lower "
+                f"a horizon of {ahead} rows is longer than the {part} {_WORDS[name]} rows; lower "
                 f"--horizon, raise --{name}-size or give more rows"
             )
     reach = min(max(3 * ahead, 2 * cycle), (train - ahead) // 2) if history is None else history
@@ -160,6 +162,15 @@ def _check_targets(fitted: SeriesPreprocessing, train: np.ndarray) -> None:
             raise DataError(f"target '{name}' is missing in the first {row} rows; remove these")
 
 
+def _naive_errors(train: np.ndarray, season: int) -> tuple[float, ...]:
+    """`naive_error` of each target, from known cells; 0 where none are a season apart."""
+    pairs = ~np.isnan(train[season:] - train[:-season])
+    return tuple(
+        float(naive_error(column, season)) if known.any() else 0.0
+        for column, known in zip(train.T, pairs.T, strict=True)
+    )
+
+
 def _groups(frame: DataFrame, time: str) -> str:
     """A sentence on the column that tells several series apart, if there is one."""
     times = texts(frame[time])
@@ -181,7 +192,10 @@ def _told_parts(
     return [f"split by time: {', '.join(told)} (--test-size, --val-size)"]
 
 
-def _told_gaps(numbers: np.ndarray, names: list[str]) -> list[str]:
+def _told_gaps(numbers: np.ndarray, names: list[str], left_out: Mapping[str, int]) -> list[str]:
     gaps = np.isnan(numbers).sum(0)
     some = [f"{n} in {name}" for n, name in zip(gaps, names, strict=True) if n]
-    return [f"missing cells hold the value before: {listing(some)}"] if some else []
+    told = [f"missing cells that are looked back on hold the value before: {listing(some)}"]
+    parts = [f"{n:,} in {part}" for part, n in left_out.items() if n]
+    windows = [f"left out windows in which a cell to be predicted is missing: {listing(parts)}"]
+    return [*told * bool(some), *windows * bool(parts)]

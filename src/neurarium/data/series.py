@@ -25,13 +25,30 @@ class SeriesWindows(Resident):
     Args:
         values: the series, a row for each time; the first `targets` columns are to be predicted.
         times: of the rows, as the user wrote them.
+        missing: rows that must not be predicted; windows that would are left out, the rest copied.
+
+    Attributes:
+        kept: the windows there are, by their first row.
+        times: the last time that window i looks back on is `times[history - 1 + i]`.
     """
 
     def __init__(
-        self, values: Tensor, history: int, horizon: int, targets: int, times: Sequence[str] = ()
+        self,
+        values: Tensor,
+        history: int,
+        horizon: int,
+        targets: int,
+        times: Sequence[str] = (),
+        missing: np.ndarray | None = None,
     ) -> None:
-        self.values, self.history, self.times = values, history, times
         parts = values.unfold(0, history + horizon, 1).movedim(-1, 1)
+        self.values, self.history, self.times = values, history, times
+        self.kept = np.arange(len(parts))
+        if missing is not None and missing[history:].any():
+            self.kept = self.kept[known_windows(missing[history:], horizon)]
+            parts = parts[torch.from_numpy(self.kept)]
+            first = history - 1
+            self.times = [*times[:first], *(times[first + i] for i in self.kept.tolist() if times)]
         super().__init__({"input": parts[:, :history], "target": parts[:, history:, :targets]})
 
 
@@ -97,7 +114,8 @@ class SeriesPreprocessing:
             DataError: if a column is absent, there are too few rows, or their times are not as far
                 apart as in training.
         """
-        _, values = self.read(source)
+        _, numbers = self._rows(source)
+        values = self.standardize(numbers)
         needed = self.history + self.horizon * with_target
         if len(values) < needed:
             more = f" and {self.horizon} to compare with" * with_target
@@ -107,10 +125,13 @@ class SeriesPreprocessing:
             )
         if not with_target:
             return {"input": values[None, -self.history :]}
-        return SeriesWindows(values, self.history, self.horizon, self.targets).tensors
+        missing = np.isnan(numbers[:, : self.targets])
+        check_known(missing[self.history :], self.horizon, self.target_names, "")
+        rows = missing.any(1)
+        return SeriesWindows(values, self.history, self.horizon, self.targets, missing=rows).tensors
 
-    def read(self, source: Any) -> tuple[Times, Tensor]:
-        """The times of a table, and its standardized rows in their order."""
+    def _rows(self, source: Any) -> tuple[Times, np.ndarray]:
+        """The times of a table, and the numbers of its rows in their order."""
         import pandas as pd
 
         frame = source if isinstance(source, pd.DataFrame) else pd.DataFrame(source)
@@ -122,11 +143,11 @@ class SeriesPreprocessing:
         if not len(frame):
             raise DataError(f"there are no rows; a forecast looks back {self.history}")
         times = self.clock.read(frame[self.clock.name])
-        return times, self.standardize(self.numbers(frame.iloc[times.order]))
+        return times, self.numbers(frame.iloc[times.order])
 
     def following(self, source: Any) -> list[str]:
         """The times of the forecast that goes on from these rows."""
-        return self.clock.after(self.read(source)[0], self.horizon)
+        return self.clock.after(self._rows(source)[0], self.horizon)
 
     def decode(self, output: Tensor) -> np.ndarray:
         """Forecasts or targets in the user's units, (rows, horizon) or (rows, horizon, targets).
@@ -176,3 +197,20 @@ def filled(numbers: np.ndarray) -> np.ndarray:
     """Each gap with the last value before it; NaN where there is none yet."""
     rows = np.where(np.isnan(numbers), 0, np.arange(len(numbers))[:, None])
     return np.take_along_axis(numbers, np.maximum.accumulate(rows, 0), 0)
+
+
+def known_windows(missing: np.ndarray, horizon: int) -> np.ndarray:
+    """For each stretch of `horizon` rows, whether none of them is missing."""
+    before = np.concatenate([[0], np.cumsum(missing)])
+    return before[horizon:] == before[:-horizon]
+
+
+def check_known(missing: np.ndarray, horizon: int, names: Sequence[str], part: str) -> None:
+    """Refuse rows to be predicted, (rows, targets), no stretch of which is fully known."""
+    if not known_windows(np.asarray(missing.any(1)), horizon).any():
+        counts = missing.sum(0)
+        raise DataError(
+            f"target '{names[counts.argmax()]}' is missing in {counts.max():,} of the "
+            f"{len(missing):,} {part}rows to be predicted, so that no {horizon} in a row are "
+            "known; fill these cells or leave these rows out"
+        )
