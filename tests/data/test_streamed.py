@@ -152,6 +152,19 @@ def test_a_flag_that_is_none_is_an_error_before_training(tmp_path, little_memory
     assert load(tmp_path, task="regression").outputs == 2
 
 
+def test_a_graph_or_a_series_must_fit_into_the_memory(tmp_path, little_memory):
+    path = write_table(tmp_path)
+    with pytest.raises(DataError, match=r"'t.parquet' is too large .* rows of a series must fit"):
+        load(path, "y", time="a")
+    with pytest.raises(DataError, match=r"'t.parquet' is too large .* rows of a graph must fit"):
+        load(path, "y", edges=tmp_path / "edges.csv")
+
+
+def test_a_table_is_a_graph_or_a_series(tmp_path):
+    with pytest.raises(DataError, match="graph or a series: leave out --edges or --time"):
+        load(write_table(tmp_path), "y", edges=tmp_path / "edges.csv", time="a")
+
+
 def test_arrays_that_fit_in_memory_are_held(tmp_path):
     data = load(write_arrays(tmp_path))
     assert not isinstance(data.train, Streamed)

@@ -95,6 +95,8 @@ def load(
     }
     if edges is not None:  # recorded as it was said only where it was
         options |= {"edges": str(Path(edges).expanduser().resolve()), "directed": directed}
+    if edges is not None and time is not None:
+        raise DataError("a table is a graph or a series: leave out --edges or --time")
     sizes = {"horizon": horizon, "history": history, "season": season}
     if time is not None:
         options |= {"time": time, **{k: v for k, v in sizes.items() if v is not None}}
@@ -120,6 +122,12 @@ def load(
 def _load(name: str, found: Any, notes: list[str], options: Any) -> Data:
     split = {key: options[key] for key in ("test_size", "val_size", "seed")}
     task = options["task"]
+    if isinstance(found, ParquetBlocks) and not options.keys().isdisjoint(("edges", "time")):
+        kind = "graph" if "edges" in options else "series"
+        raise DataError(
+            f"'{found.path.name}' is too large for the memory; the rows of a {kind} must fit into "
+            "it all at once"
+        )
     if "edges" in options:
         if not isinstance(found, Table):
             raise DataError("edges join the rows of a table; give the table of nodes as source")
