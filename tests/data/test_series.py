@@ -229,3 +229,16 @@ def test_a_part_without_known_cells_is_refused(first, said):
     fitted = series(frame()).preprocessing
     with pytest.raises(DataError, match=r"in 3 of the 12 rows to be predicted, so that no 6 in"):
         fitted.transform(gapped(15, 16, 20).head(24), with_target=True)
+
+
+def test_a_forecast_begins_after_the_last_known_row():
+    table, fitted = frame(), series(frame()).preprocessing
+    empty = gapped(118, 119)
+    shuffled = empty.sample(frac=1, random_state=3)
+    for given in (empty, shuffled):
+        with pytest.warns(UserWarning, match="load is empty in the last 2 rows.* 2024-01-05 21:00"):
+            x = fitted.transform(given)["input"]
+        assert torch.equal(x, fitted.transform(table.head(118))["input"])
+        assert fitted.following(given) == fitted.following(table.head(118))
+    with pytest.raises(DataError, match="load is empty in all 120 rows"):
+        fitted.transform(gapped(*range(120)))

@@ -1,5 +1,6 @@
 """Series: rows in order of time as numbers, and windows of them with what follows."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,11 +111,23 @@ class SeriesPreprocessing:
     def transform(self, source: Any, with_target: bool = False) -> dict[str, Tensor]:
         """The last `history` rows as the one `input`; or, with targets, every window.
 
+        Rows at the end in which every target is missing are left out of the former, with a warning.
+
         Raises:
             DataError: if a column is absent, there are too few rows, or their times are not as far
                 apart as in training.
         """
-        _, numbers = self._rows(source)
+        times, numbers = self._rows(source)
+        if not with_target and (last := self._known(numbers)) < len(numbers):
+            gone, empty = len(numbers) - last, f"{listing(self.target_names)} is empty"
+            if not last:
+                raise DataError(f"{empty} in all {gone} rows; give the past to forecast from")
+            warnings.warn(
+                f"{empty} in the last {gone} rows, which are left out: the forecast follows "
+                f"{times.words[times.order[last - 1]]}",
+                stacklevel=2,
+            )
+            numbers = numbers[:last]
         values = self.standardize(numbers)
         needed = self.history + self.horizon * with_target
         if len(values) < needed:
@@ -147,7 +160,15 @@ class SeriesPreprocessing:
 
     def following(self, source: Any) -> list[str]:
         """The times of the forecast that goes on from these rows."""
-        return self.clock.after(self._rows(source)[0], self.horizon)
+        times, numbers = self._rows(source)
+        known = times.order[: self._known(numbers)]
+        past = Times([times.words[i] for i in known], times.places[known])
+        return self.clock.after(past, self.horizon)
+
+    def _known(self, numbers: np.ndarray) -> int:
+        """Rows up to the last one in which a target is known."""
+        known = ~np.isnan(numbers[:, : self.targets])
+        return int(np.flatnonzero(known.any(1))[-1]) + 1 if known.any() else 0
 
     def decode(self, output: Tensor) -> np.ndarray:
         """Forecasts or targets in the user's units, (rows, horizon) or (rows, horizon, targets).
