@@ -141,6 +141,49 @@ def test_arrays_and_named_sets_are_predicted_and_judged(neurarium, workplace):
     assert "no target" in result.err
 
 
+def test_a_folder_of_arrays_is_predicted_and_judged_as_it_was_fitted(neurarium, workplace):
+    x = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+    (workplace / "a").mkdir()
+    np.save(workplace / "a" / "x.npy", x)
+    np.save(workplace / "a" / "y.npy", x[:, :2])
+    words = ("--network=MLP:hidden=32", "--epochs=2", "--quiet", "--no-report")
+    assert neurarium("fit", "a", *words).code == 0
+    answers = rows_of(neurarium("predict", "a", "a").out)
+    assert [*answers[0]] == ["prediction_y_0", "prediction_y_1"]
+    assert len(answers) == 80
+    judged = neurarium("evaluate", "a", "a", "--json")
+    assert judged.code == 0, judged.err
+    assert json.loads(judged.out)["rows"] == 80
+
+
+@pytest.fixture
+def book(neurarium, workplace) -> str:
+    """The name of a run on a text in latin-1."""
+    text = "être ou ne pas être, là est la question\nest-il plus noble\n" * 60
+    (workplace / "book.txt").write_text(text, encoding="latin-1")
+    words = ("--network=GPT:dim=16,heads=2,layers=1", "--max-steps=2", "--lr=0.01", "--no-report")
+    result = neurarium("fit", "book.txt", "--encoding=latin-1", "--quiet", *words)
+    assert result.code == 0, result.err
+    return "book"
+
+
+def test_a_text_is_read_in_the_encoding_of_the_one_trained_on(neurarium, book, workplace):
+    result = neurarium("evaluate", book, "book.txt")
+    assert result.code == 0, result.err
+    assert "unknown" not in result.out
+    (workplace / "new.txt").write_text("être ou ne pas être\n" * 10, encoding="utf-8")
+    result = neurarium("evaluate", book, "new.txt", "--encoding=utf-8")
+    assert result.code == 0, result.err
+    assert "unknown" not in result.out
+
+
+def test_characters_unknown_to_the_training_text_are_told(neurarium, book, workplace):
+    (workplace / "odd.txt").write_text("QUEUE ZEBRA\n" * 20)
+    result = neurarium("evaluate", book, "odd.txt")
+    assert result.code == 0, result.err
+    assert "so unknown: 'A', 'B', 'E', 'Q', 'R', 'U', 'Z'\n" in result.out
+
+
 def test_report_is_written_again(neurarium, workplace):
     assert (
         neurarium("fit", "digits", "--network=MLP", "--epochs=1", "--quiet", "--no-report").code

@@ -39,8 +39,10 @@ def evaluate(
             figures = figures_of_split(loaded, split)
         else:
             reading = flags.given(locals(), "header delimiter encoding")
-            rows = read_rows(loaded, source, reading).prepared(loaded, with_target=True)
-            figures = figures_of_rows(loaded, rows, source)
+            rows = read_rows(loaded, source, reading)
+            for note in rows.notes:
+                output.detail(note)
+            figures = figures_of_rows(loaded, rows.prepared(loaded, with_target=True), source)
         output.say(f"run {folder}")
         figures.show(output)
         result = {"run": str(folder), "task": loaded.task, "rows": figures.rows}

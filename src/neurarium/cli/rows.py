@@ -18,11 +18,13 @@ class Rows:
         x: a frame, an array or paths.
         y: their targets, where they do not stand in the frame itself.
         names: of the rows, for those that are files.
+        notes: on what was read.
     """
 
     x: Any
     y: Any = None
     names: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def prepared(self, run: "Run", with_target: bool = False) -> "Resident":
         """The rows as tensors, with their target if it is wanted."""
@@ -63,7 +65,6 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
         TextPreprocessing,
     )
     from neurarium.data.errors import nearest
-    from neurarium.data.from_text import read_text
     from neurarium.data.named import NAMED
 
     if isinstance(run.preprocessing, GraphPreprocessing):
@@ -77,7 +78,7 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     if isinstance(run.preprocessing, ImagePreprocessing):
         return _pictures(path)
     if isinstance(run.preprocessing, TextPreprocessing):
-        return Rows(run.preprocessing.rows(read_text(path, reading.get("encoding") or "utf-8")))
+        return _text(run, path, reading)
     if isinstance(
         run.preprocessing, TablePreprocessing | SeriesPreprocessing | FreeTextPreprocessing
     ):
@@ -115,19 +116,37 @@ def _named(found: Any) -> Rows:
     return Rows(x, y)
 
 
-def _table(run: "Run", path: Path, reading: Mapping[str, Any]) -> Any:
-    """The frame; whether its first line names the columns is told by the names trained on."""
-    from neurarium.data import DataError, load, read_table
+def _text(run: "Run", path: Path, reading: Mapping[str, Any]) -> Rows:
+    from neurarium.data import TextPreprocessing
+    from neurarium.data.errors import listing
+    from neurarium.data.from_text import read_text
+
+    prepared = run.preprocessing
+    assert isinstance(prepared, TextPreprocessing)
+    text = read_text(path, _as_recorded(run, reading)["encoding"])
+    strange = [repr(character) for character in prepared.tokenizer.unknown(text)]
+    note = f"not in the training text, so unknown: {listing(strange)}"
+    return Rows(prepared.rows(text), notes=(note,) * bool(strange))
+
+
+def _as_recorded(run: "Run", reading: Mapping[str, Any]) -> dict[str, Any]:
+    """How to read a file: as told, else as the file trained on was read."""
+    from neurarium.data import load
     from neurarium.data.plain import check_values
 
     recorded = check_values(
         run.config.get("data", {}).get("source") or {}, load, "'data.source' of this run"
     )
-    options: dict[str, Any] = {
-        key: recorded.get(key) for key in ("header", "delimiter", "encoding")
-    }
-    options |= reading
+    options = {key: recorded.get(key) for key in ("header", "delimiter", "encoding")} | {**reading}
     options["encoding"] = options["encoding"] or "utf-8"
+    return options
+
+
+def _table(run: "Run", path: Path, reading: Mapping[str, Any]) -> Any:
+    """The frame; whether its first line names the columns is told by the names trained on."""
+    from neurarium.data import DataError, read_table
+
+    options = _as_recorded(run, reading)
     columns = [column.name for column in run.preprocessing.columns]  # type: ignore[union-attr]
     if "header" not in reading:
         try:
@@ -161,9 +180,10 @@ def _arrays(path: Path, reading: Mapping[str, Any]) -> Rows:
     from neurarium.data import DataError, read_table
     from neurarium.data.arrays import read_numpy
     from neurarium.data.idx import read_idx_folder
+    from neurarium.data.streamed import find_arrays, read_arrays
 
     if path.is_dir():
-        return _named(read_idx_folder(path))
+        return _named(read_arrays(path) if find_arrays(path) else read_idx_folder(path))
     if path.suffix.lower() not in (".npz", ".npy"):
         frame, _ = read_table(path, **reading)
         return Rows(frame.astype(float).to_numpy())
