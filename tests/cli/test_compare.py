@@ -82,3 +82,24 @@ def test_a_wrong_argument_is_one_sentence(flags, message, neurarium):
     assert result.code == 2
     assert result.is_one_sentence
     assert message in result.err
+
+
+def test_series_and_graphs_are_compared_and_tuned_too(neurarium, workplace):
+    rows = "\n".join(
+        f"2024-01-01 {i // 60:02}:{i % 60:02},{(i % 7) ** 0.5:.3f}" for i in range(400)
+    )
+    (workplace / "load.csv").write_text(f"time,y\n{rows}\n")
+    series = ["load.csv", "--time=time", "--target=y", "--horizon=3"]
+    words = ["--vary=network=NLinear,DLinear", "--seeds=2", "--epochs=2", "--workers=1", "--json"]
+    found = json.loads(neurarium("compare", *series, *words).out)
+    assert [arm["seeds"] for arm in found["arms"]] == [2, 2]
+    words = ["--trials=2", "--seeds=2", "--epochs=2", "--workers=1", "--json"]
+    assert json.loads(neurarium("tune", *series, *words).out.splitlines()[-1])["trials"]
+    nodes = "\n".join(f"n{i},{i % 3},{i % 5},{'xyz'[i % 3]}" for i in range(60))
+    edges = "\n".join(f"n{i},n{(i + 3) % 60}" for i in range(60))
+    (workplace / "nodes.csv").write_text(f"id,a,b,topic\n{nodes}\n")
+    (workplace / "edges.csv").write_text(f"source,target\n{edges}\n")
+    words = ["--vary=network=GCN,GAT", "--seeds=2", "--epochs=3", "--workers=1", "--json"]
+    graph = ["nodes.csv", "--edges=edges.csv", "--target=topic"]
+    found = json.loads(neurarium("compare", *graph, *words).out)
+    assert [arm["seeds"] for arm in found["arms"]] == [2, 2]

@@ -17,7 +17,10 @@ _BASE = (
     "network loss penalties augment rule callback optimizer lr schedule weight_decay max_grad_norm "
     "epochs batch_size max_steps patience device precision compile channels_last"
 )
-_READING = "target task types header delimiter encoding image_size test_size val_size seed"
+_READING = (
+    "target task types header delimiter encoding image_size edges time horizon history season "
+    "test_size val_size seed"
+)
 
 Vary = Annotated[
     list[str],
@@ -60,6 +63,11 @@ def compare(
     delimiter: flags.Delimiter = None,
     encoding: flags.Encoding = None,
     image_size: flags.ImageSize = None,
+    edges: flags.Edges = None,
+    time: flags.Time = None,
+    horizon: flags.Horizon = None,
+    history: flags.History = None,
+    season: flags.Season = None,
     test_size: flags.TestSize = None,
     val_size: flags.ValSize = None,
     network: flags.Network = None,

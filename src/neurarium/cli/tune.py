@@ -12,7 +12,10 @@ from neurarium.cli.output import Output
 if TYPE_CHECKING:
     from neurarium.study.search import Tuned
 
-_READING = "target task types header delimiter encoding image_size test_size val_size seed"
+_READING = (
+    "target task types header delimiter encoding image_size edges time horizon history season "
+    "test_size val_size seed"
+)
 _BASE = "network loss penalties augment rule optimizer schedule epochs device precision"
 
 
@@ -42,6 +45,11 @@ def tune(
     delimiter: flags.Delimiter = None,
     encoding: flags.Encoding = None,
     image_size: flags.ImageSize = None,
+    edges: flags.Edges = None,
+    time: flags.Time = None,
+    horizon: flags.Horizon = None,
+    history: flags.History = None,
+    season: flags.Season = None,
     test_size: flags.TestSize = None,
     val_size: flags.ValSize = None,
     network: flags.Network = None,

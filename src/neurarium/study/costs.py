@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -44,6 +45,8 @@ class _Counting(TorchDispatchMode):
         return result
 
     def _hold(self, tensor: Tensor) -> None:
+        if tensor.layout is not torch.strided:  # a sparse one has no single storage
+            return
         storage = tensor.untyped_storage()
         if storage in self._known:
             return

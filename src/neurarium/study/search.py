@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurarium.data import Data, load
+from neurarium.data import (
+    Data,
+    FreeTextPreprocessing,
+    GraphPreprocessing,
+    SeriesPreprocessing,
+    TextPreprocessing,
+    load,
+)
 from neurarium.study.arms import Arm
 from neurarium.study.comparison import parse_budget
 from neurarium.study.configuration import Configured, canonical, unpacked
@@ -195,6 +202,11 @@ def default_space(data: Data) -> dict[str, Sequence[Any]]:
         "weight_decay": (1e-2, 5.0, "log"),
         "batch_size": [16, 32, 64, 128],
     }
+    if isinstance(data.preprocessing, GraphPreprocessing):  # Adam's decay, and all rows at once
+        return {"lr": shared["lr"], "weight_decay": (1e-5, 1e-2, "log")}
+    kinds = FreeTextPreprocessing | SeriesPreprocessing | TextPreprocessing
+    if isinstance(data.preprocessing, kinds):  # the network's own settings have other names
+        return shared
     if len(data.input_shape) == 3:
         return {**shared, "dropout": (0.0, 0.5), "activation": ["relu", "mish", "tanh"]}
     return {
@@ -302,9 +314,11 @@ def _credit(run: Run) -> np.ndarray:
     """What each test row adds to the figure: 1 where it is right, or its part of r2."""
     output, target = run.outputs("test")
     if run.task == "regression":
+        if output.ndim == target.ndim + 1:  # quantiles of a forecast
+            output = output[..., output.shape[-1] // 2]
         target = target.reshape(output.shape)
         spread_ = (target - target.mean(0)).square().mean(0)
-        return (1 - (output - target).square() / spread_).mean(1).numpy()
+        return (1 - (output - target).square() / spread_).flatten(1).mean(1).numpy()
     right = output.argmax(1) == target if output.shape != target.shape else (
         (output > 0) == (target > 0.5)
     ).all(1)  # fmt: skip
