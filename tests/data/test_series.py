@@ -152,7 +152,9 @@ def without(table, row):
         (frame(), {"target": "when"}, "is the time of each row"),
         (frame(), {"time": None}, "--horizon is of a series"),
         (frame(load=2.0), {}, "the same value in every training row"),
-        (frame(load=["a", "b"] * 60), {}, "holds numbers, got 'a'"),
+        (frame(load=["a", "b"] * 60), {}, r"got 'a' in row 1; a series is of numbers: write"),
+        (frame(load=["True", "False"] * 60), {}, r"got 'True' .* \(1 and 0 for yes and no\)"),
+        (frame(heat=[0.5, 2] * 50 + ["hot"] * 20), {}, "got 'hot' .*; a series is of numbers"),
         (frame(load=[np.nan] * 9 + [1.0, 2.0, 3.0] * 37), {}, "missing in the first 9 rows"),
         (frame(), {"task": "binary"}, "a forecast is of numbers"),
     ],
@@ -242,3 +244,25 @@ def test_a_forecast_begins_after_the_last_known_row():
         assert fitted.following(given) == fitted.following(table.head(118))
     with pytest.raises(DataError, match="load is empty in all 120 rows"):
         fitted.transform(gapped(*range(120)))
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "sizes", "lowered"),
+    [
+        (frame(60, freq="MS"), {}, (10, 14), "12 rows, is lowered to fit the 10 validation rows"),
+        (frame(300, freq="W"), {}, (48, 72), "52 rows, is lowered to fit the 48 validation rows"),
+        (frame(60, freq="MS"), {"history": 30}, (8, 30), "fit the 38 training rows beside"),
+        (
+            frame(60, freq="MS"),
+            {"horizon": 4},
+            (4, 17),
+            "usually 24 rows, is lowered to fit the 38",
+        ),
+    ],
+)
+def test_chosen_sizes_are_lowered_to_fit(table, said, sizes, lowered):
+    data = series(table, **{"horizon": None, "history": None, **said})
+    assert (data.preprocessing.horizon, data.preprocessing.history) == sizes
+    assert any(lowered in note for note in data.notes), data.notes
+    with pytest.raises(DataError, match="longer than the"):
+        series(table, horizon=55)

@@ -11,7 +11,7 @@ from neurarium.data.errors import DataError, listing, nearest
 from neurarium.data.from_table import Columns, find_targets
 from neurarium.data.readers import check_names
 from neurarium.data.schema import Types, infer_columns, parse_types
-from neurarium.data.series import SeriesPreprocessing, SeriesWindows, check_known
+from neurarium.data.series import SeriesPreprocessing, SeriesWindows, check_known, read_numbers
 from neurarium.data.series_clock import Clock
 from neurarium.data.tables import Table
 from neurarium.data.values import DataFrame, texts
@@ -51,7 +51,8 @@ def from_series(
     ends, cuts = _cut(len(frame), split)
     # Kinds of columns are told from the training rows too: what comes later is not known then.
     columns, column_notes = _columns(frame.iloc[: ends["train"]].drop(columns=time), names, types)
-    sizes: dict[str, Any] = _sizes(clock, ends, horizon, history, season)
+    found, size_notes = _sizes(clock, ends, horizon, history, season)
+    sizes: dict[str, Any] = found
     fitted = SeriesPreprocessing(clock, columns, len(names), [], [], **sizes)
     numbers = fitted.numbers(frame)
     fitted.mean, fitted.std = _scale(numbers[: ends["train"]], fitted)
@@ -73,6 +74,7 @@ def from_series(
         left_out[part] = len(rows) - reach - ahead + 1 - len(splits[part])
     notes = [
         f"task: forecast {listing(names)} {ahead} rows ahead from {reach} (--horizon, --history)",
+        *size_notes,
         f"time: '{time}', rows {clock.every} apart; a season has {fitted.season} (--season)",
         *([f"rows were put in order of '{time}'"] * bool((np.diff(times.order) < 0).any())),
         *_told_parts(cuts, times.words, times.order),
@@ -105,6 +107,8 @@ def _columns(
     if both := [name for name in names if name in told]:
         raise DataError(f"'{both[0]}' is the target, which is read as numbers; not in --types")
     order = [*names, *(name for name in train.columns if name not in names)]
+    for name in names:
+        read_numbers(Numeric(name), train)
     found, notes = infer_columns(train[order], {**told, **dict.fromkeys(names, "numeric")})
     kept = [column for column in found if isinstance(column, Numeric | Boolean)]
     words = [column.name for column in found if not isinstance(column, Numeric | Boolean)]
@@ -116,8 +120,8 @@ def _columns(
 def _sizes(
     clock: Clock, ends: Mapping[str, int], horizon: int | None, history: int | None,
     season: int | None,
-) -> dict[str, int]:  # fmt: skip
-    """Horizon, history and season, checked or chosen."""
+) -> tuple[dict[str, int], list[str]]:  # fmt: skip
+    """Horizon, history and season, checked or chosen; with notes on those lowered to fit."""
     for flag, value in (("horizon", horizon), ("history", history), ("season", season)):
         if value is not None and value < 1:
             raise DataError(f"{flag} must be at least 1, got {value}")
@@ -125,21 +129,35 @@ def _sizes(
     cycle = clock.season if season is None else season
     if season is None and 3 * cycle > train:
         cycle = 1
-    ahead = max(cycle, 1) if horizon is None else horizon
-    for name, before in (("val", train), ("test", ends["val"])):
-        part = ends[name] - before
+    notes = []
+    parts = {"val": ends["val"] - train, "test": ends["test"] - ends["val"]}
+    ahead = cycle if horizon is None else horizon
+    if horizon is None:
+        limits = {f"{part} {_WORDS[name]} rows": part for name, part in parts.items() if part}
+        beside = f"{train} training rows beside what is looked back on"
+        limits[beside] = max(train // 2 if history is None else train - history, 1)
+        tightest = min(limits, key=lambda name: limits[name])
+        if limits[tightest] < ahead:
+            ahead = limits[tightest]
+            notes.append(f"the horizon of a season, {cycle} rows, is lowered to fit the {tightest}")
+    for name, part in parts.items():
         if 0 < part < ahead:
             raise DataError(
                 f"a horizon of {ahead} rows is longer than the {part} {_WORDS[name]} rows; lower "
                 f"--horizon, raise --{name}-size or give more rows"
             )
-    reach = min(max(3 * ahead, 2 * cycle), (train - ahead) // 2) if history is None else history
+    wanted = max(3 * ahead, 2 * cycle)
+    reach = min(wanted, (train - ahead) // 2) if history is None else history
+    if history is None and 1 <= reach < wanted:
+        notes.append(
+            f"the history, usually {wanted} rows, is lowered to fit the {train} training rows"
+        )
     if reach < 1 or reach + ahead > train:
         raise DataError(
             f"a window of {max(reach, 1)} rows and the {ahead} after it does not fit into the "
             f"{train} training rows; lower --horizon or --history, or give more rows"
         )
-    return {"horizon": ahead, "history": reach, "season": cycle}
+    return {"horizon": ahead, "history": reach, "season": cycle}, notes
 
 
 def _scale(train: np.ndarray, fitted: SeriesPreprocessing) -> tuple[np.ndarray, np.ndarray]:

@@ -101,7 +101,7 @@ class SeriesPreprocessing:
 
     def numbers(self, frame: DataFrame) -> np.ndarray:
         """The columns of rows in order of time, in the user's units; NaN until a first value."""
-        return np.concatenate([column.read(frame[column.name]) for column in self.columns], 1)
+        return np.concatenate([read_numbers(column, frame) for column in self.columns], 1)
 
     def standardize(self, numbers: np.ndarray) -> Tensor:
         """Numbers as the network has them: gaps filled from before, the rest by the mean."""
@@ -218,6 +218,18 @@ def filled(numbers: np.ndarray) -> np.ndarray:
     """Each gap with the last value before it; NaN where there is none yet."""
     rows = np.where(np.isnan(numbers), 0, np.arange(len(numbers))[:, None])
     return np.take_along_axis(numbers, np.maximum.accumulate(rows, 0), 0)
+
+
+def read_numbers(column: SeriesColumn, frame: DataFrame) -> np.ndarray:
+    """A column of a table; of words a sentence that fits a series, whose columns are numbers."""
+    try:
+        return column.read(frame[column.name])
+    except DataError as error:
+        what, _, _ = str(error).rpartition("; ")
+        raise DataError(
+            f"{what}; a series is of numbers: write one (1 and 0 for yes and no), or leave the "
+            "cell empty"
+        ) from None
 
 
 def known_windows(missing: np.ndarray, horizon: int) -> np.ndarray:
