@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from neurarium.data.columns import Date, date_formats
 from neurarium.data.errors import DataError, show
 from neurarium.data.values import Series, is_number, texts
 
-Unit = Literal["second", "month", "business day", "number"]
+Unit = Literal["second", "month", "business day", "microsecond", "number"]
 
 _DAY = 86_400
 _SIZES = {1: "second", 60: "minute", 3600: "hour", _DAY: "day", 7 * _DAY: "week"}
@@ -59,17 +60,18 @@ class Clock:
         name, words = str(series.name), _words(series)
         form, notes = _format(name, words)
         counts = _count(name, form, series, words)
-        first = counts["second" if form else "number"]
+        first = next(iter(counts.values()))
         _check_once(name, words, first, hint)
         if len(words) < 3:
             raise DataError(f"a series needs at least three rows, got {len(words)}")
         # Months first: three quarters may be as many days by chance.
         for unit, places in sorted(counts.items(), key=lambda item: item[0] != "month"):
-            gaps = np.diff(np.sort(places))
-            if _equal(gaps, gaps[0]):
-                ends = unit == "month" and _are_month_ends(Date(name, form).moments(series))
-                return cls(name, form, unit, float(gaps[0]), ends), Times(words, places), notes
-        raise DataError(_irregular(name, words, first, form))
+            # The mean of the steps has less of the rounding of numbers than any of them.
+            step = float(places.max() - places.min()) / (len(places) - 1)
+            if _equal(places, step):
+                ends = unit == "month" and _are_month_ends(_moments(name, form, series))
+                return cls(name, form, unit, step, ends), Times(words, places), notes
+        raise DataError(_irregular(name, words, first, next(iter(counts))))
 
     @property
     def every(self) -> str:
@@ -83,7 +85,7 @@ class Clock:
             return int(12 / self.step) if 12 % self.step == 0 else 1
         if self.unit == "business day":
             return 5 if self.step == 1 else 1
-        if self.unit == "number":
+        if self.unit in ("number", "microsecond"):
             return 1
         if self.step >= _DAY:
             return {_DAY: 7, 7 * _DAY: 52}.get(int(self.step), 1)
@@ -93,7 +95,7 @@ class Clock:
         """The times of other rows, which must be as far apart; one row alone always is."""
         words = _words(series)
         places = _count(self.name, self.format, series, words).get(self.unit)
-        if places is None or not _equal(np.diff(np.sort(places)), self.step):
+        if places is None or not _equal(places, self.step):
             raise DataError(
                 f"rows must be {self.every} apart in '{self.name}' as those trained on; add the "
                 "missing rows (their cells may be empty) and remove those that come twice"
@@ -103,15 +105,19 @@ class Clock:
     def after(self, times: Times, count: int) -> list[str]:
         """The next times, written as the latest of those is."""
         latest = int(times.order[-1])
-        word, place = times.words[latest], times.places[latest]
-        return [self._write(place + i * self.step, word) for i in range(1, count + 1)]
+        word, place = times.words[latest], times.places[latest].item()
+        step = int(self.step) if self.step.is_integer() else self.step
+        if self.unit == "number":
+            digits = max(map(_decimals, [*times.words, f"{step:.6g}"]))
+            return [_plain(place + i * step, digits) for i in range(1, count + 1)]
+        return [self._write(place + i * step, word) for i in range(1, count + 1)]
 
     def _write(self, place: float, like: str) -> str:
-        if self.unit == "number":
-            return f"{place:.12g}"
         moment: np.datetime64
         if self.unit == "second":
             moment = np.datetime64(round(place), "s")
+        elif self.unit == "microsecond":
+            moment = np.datetime64(round(place), "us")
         elif self.unit == "business day":
             moment = np.busday_offset(np.datetime64("1970-01-01"), round(place))
         else:
@@ -153,15 +159,32 @@ def _count(name: str, form: str, series: Series, words: list[str]) -> dict[Unit,
         bad = next((word for word in words if not is_number(word)), None)
         if bad is not None:
             raise DataError(f"the times in '{name}' are numbers as in training, got {show(bad)}")
-        return {"number": np.array([float(word) for word in words])}
-    moments = Date(name, form).moments(series)
+        whole = all(re.fullmatch(r"[+-]?\d+", word) and abs(int(word)) < 2**62 for word in words)
+        return {"number": np.array([int(word) if whole else float(word) for word in words])}
+    moments = _moments(name, form, series)
     days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
-    found: dict[Unit, np.ndarray] = {"second": moments.astype(np.int64).astype(float)}
+    seconds = moments.astype("datetime64[s]")
+    found: dict[Unit, np.ndarray] = {}
+    if (seconds == moments).all():
+        found["second"] = seconds.astype(np.int64).astype(float)
+    found["microsecond"] = moments.astype(np.int64)
     if len({*(moments - months).tolist()}) == 1 or _are_month_ends(moments):
         found["month"] = months.astype(np.int64).astype(float)
     if (moments == days).all() and np.is_busday(days).all():
         found["business day"] = np.busday_count("1970-01-01", days).astype(float)
     return found
+
+
+def _moments(name: str, form: str, series: Series) -> np.ndarray:
+    """The times as datetime64[us]."""
+    import pandas as pd
+
+    moments = Date(name, form).moments(series)  # which says what is wrong, but has whole seconds
+    words = texts(series)
+    if not any(re.search(r":\d\d[.,]\d", str(word)) for word in words):
+        return moments.astype("datetime64[us]")
+    parsed = pd.to_datetime(pd.Series(words, dtype=object), format="ISO8601", utc=True)
+    return parsed.dt.tz_localize(None).to_numpy("datetime64[us]")
 
 
 def _are_month_ends(moments: np.ndarray) -> bool:
@@ -182,16 +205,17 @@ def _check_once(name: str, words: list[str], places: np.ndarray, hint: Callable[
         )
 
 
-def _equal(gaps: np.ndarray, step: float) -> bool:
-    return bool(np.allclose(gaps, step, rtol=1e-6, atol=0))
+def _equal(places: np.ndarray, step: float) -> bool:
+    """Whether places are a step apart, as far as numbers of their size can tell."""
+    rounding = 2 * np.spacing(np.abs(places).max()) if places.dtype.kind == "f" else 0
+    return bool(np.allclose(np.diff(np.sort(places)), step, rtol=1e-6, atol=rounding))
 
 
-def _irregular(name: str, words: list[str], places: np.ndarray, form: str) -> str:
+def _irregular(name: str, words: list[str], places: np.ndarray, unit: Unit) -> str:
     order = np.argsort(places, kind="stable")
     gaps = np.diff(places[order])
     usual = Counter(gaps.tolist()).most_common(1)[0][0]
     odd = int(np.argmax(~np.isclose(gaps, usual, rtol=1e-6, atol=0)))
-    unit: Unit = "second" if form else "number"
     return (
         f"the times in '{name}' are not equally far apart: mostly {_duration(usual, unit)}, but "
         f"{_duration(gaps[odd], unit)} from {words[order[odd]]} to {words[order[odd + 1]]}; add "
@@ -203,7 +227,12 @@ def _duration(step: float, unit: Unit) -> str:
     step, name = float(step), str(unit)
     if unit == "number":
         return f"{step:.6g}"
-    if unit == "second":
+    if unit == "microsecond":
+        if step % 1e6 and step < 1e6:
+            step, name = (step / 1e3, "millisecond") if step >= 1e3 else (step, name)
+            return f"{step:.6g} {name}{'s' * (step != 1)}"
+        step, name = step / 1e6, "second"
+    if name == "second":
         size = max(size for size in _SIZES if step % size == 0 or size == 1)
         step, name = step / size, _SIZES[size]
     return f"{step:.6g} {name}{'s' * (step != 1)}"
@@ -212,10 +241,21 @@ def _duration(step: float, unit: Unit) -> str:
 # Writing
 
 
+def _decimals(word: str) -> int:
+    exponent = Decimal(word).as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _plain(number: float, digits: int) -> str:
+    """A number with at most so many decimals, and every digit before them."""
+    word = f"{number:.{digits}f}" if digits else str(round(number))
+    return word.rstrip("0").rstrip(".") if "." in word else word
+
+
 def _moment(word: str, form: str) -> np.datetime64:
     import pandas as pd
 
-    return Date("time", form).moments(pd.Series([word], dtype=object))[0]
+    return _moments("time", form, pd.Series([word], dtype=object))[0]
 
 
 def _in_month(month: int, like: np.datetime64, end: bool) -> np.datetime64:
@@ -229,6 +269,7 @@ def _in_month(month: int, like: np.datetime64, end: bool) -> np.datetime64:
 
 
 def _written(moment: np.datetime64, form: str, like: str) -> str:
+    fraction = _fraction(moment, like)
     moment = moment.astype("datetime64[s]")
     if form != "ISO8601":
         return moment.astype(object).strftime(form)
@@ -239,5 +280,19 @@ def _written(moment: np.datetime64, form: str, like: str) -> str:
     clock = (
         iso[11:] if like[11:].count(":") > 1 + (zone is not None and ":" in zone[0]) else iso[11:16]
     )
+    if fraction:
+        clock = f"{iso[11:]}{fraction}"
     suffix = "" if zone is None else "Z" if zone[0] == "Z" else "+00:00"  # read as that of UTC
     return f"{iso[:10]}{like[10]}{clock}{suffix}"
+
+
+def _fraction(moment: np.datetime64, like: str) -> str:
+    """What is written behind the seconds: as many digits as there, or as it takes."""
+    micro = int(moment.astype("datetime64[us]").astype(np.int64)) % 1_000_000
+    found = re.search(r":\d\d[.,](\d+)", like)
+    if not micro and not found:
+        return ""
+    digits = f"{micro:06d}"
+    least = 3 if digits.endswith("000") else 6
+    size = min(max(least if micro else 0, len(found[1]) if found else 0), 6)
+    return f".{digits[:size]}"
