@@ -58,7 +58,11 @@ def test_fit_predict_and_evaluate(neurarium, workplace, power):
     again = neurarium("evaluate", "power", "--json")
     assert json.loads(again.out)["scores"] == pytest.approx(answer["test"])
 
-    short = neurarium("predict", "power", "short.csv")
+    new.assign(load=new["load"].where(np.arange(60) < 58)).to_csv("open.csv", index=False)
+    with pytest.warns(UserWarning, match="load is empty in the last 2 rows"):
+        early = neurarium("predict", "power", "open.csv", "--json")
+    assert json.loads(early.out)["predictions"]["when"] == hours(12, start=658)["when"].tolist()
+
     new.head(20).to_csv(workplace / "short.csv", index=False)
     short = neurarium("predict", "power", "short.csv")
     assert short.code == 2
@@ -100,7 +104,8 @@ def test_other_networks_and_losses(neurarium, power, network):
         (lambda t: t, ("--horizon", "300"), "longer than the 96 validation rows"),
         (lambda t: t, ("--history", "380"), "does not fit into the 384 training rows"),
         (lambda t: t, ("--time", "hour"), "there is no column 'hour' of times"),
-        (lambda t: t, ("--network", "MLP"), "does not fit"),
+        (lambda t: t, ("--network", "MLP"), "take Forecaster, DeepAR, DLinear, NLinear, NBEATS"),
+        (lambda t: t, ("--network", "MLP", "--network", "MLP"), "MLP does not fit these data"),
         (
             lambda t: pd.concat([t.assign(site="a"), t.assign(site="b")]),
             (),

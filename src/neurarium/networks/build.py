@@ -81,6 +81,13 @@ def for_data(
         n: network.for_data for n, network in NETWORKS.items() if hasattr(network, "for_data")
     }
     make = _names.resolve(spec, fitted, "model")
+    named = _names.resolve(spec.partition(":")[0], {n: NETWORKS[n] for n in fitted}, "model")
+    if lacks := [name for name in known if name not in _told(named)]:
+        able = [name for name in fitted if known.keys() <= _told(NETWORKS[name])]
+        raise ValueError(
+            f"{named.__name__} does not fit these data, as it takes no {' or '.join(lacks)}; "
+            f"take {', '.join(able)}"
+        )
     try:
         return make(tuple(input_shape), outputs, tuple(categories), **known)
     except TypeError as error:  # an argument that only the constructor could refuse
@@ -116,6 +123,13 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r} in this configuration; known are {_known()}")
     return NETWORKS[name](**config["arguments"])
+
+
+def _told(network: Any) -> set[str]:
+    """The arguments that `for_data` of a network takes, or passes on."""
+    taken = inspect.signature(network.for_data).parameters
+    more = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    return {*taken, *(inspect.signature(network).parameters if more else ())}
 
 
 def _takes(network: Any) -> str:
