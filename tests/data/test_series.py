@@ -143,6 +143,12 @@ def test_clocks(words, every, season, following):
     assert clock.read(column.iloc[1:]).places.tolist() == times.places[1:].tolist()
 
 
+def test_a_hole_in_fractions_of_large_numbers_is_found():
+    words = [f"1704067200.{i}" for i in (0, 1, 2, 3, 5)]
+    with pytest.raises(DataError, match=r"mostly 0\.1, but 0\.2 from 1704067200\.3 to"):
+        Clock.fit(pd.Series(words, name="t", dtype=object))
+
+
 def without(table, row):
     return table.drop(index=row)
 

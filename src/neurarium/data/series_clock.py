@@ -207,13 +207,20 @@ def _check_once(name: str, words: list[str], places: np.ndarray, hint: Callable[
 
 def _equal(places: np.ndarray, step: float) -> bool:
     """Whether places are a step apart, as far as numbers of their size can tell."""
-    rounding = 2 * np.spacing(np.abs(places).max()) if places.dtype.kind == "f" else 0
-    return bool(np.allclose(np.diff(np.sort(places)), step, rtol=1e-6, atol=rounding))
+    gaps = np.diff(np.sort(places))
+    return bool(np.allclose(gaps, step, rtol=1e-6, atol=_rounding(places)))
+
+
+def _rounding(places: np.ndarray) -> float:
+    """By how much a gap may be off, as its ends are rounded."""
+    return 2 * float(np.spacing(np.abs(places).max())) if places.dtype.kind == "f" else 0.0
 
 
 def _irregular(name: str, words: list[str], places: np.ndarray, unit: Unit) -> str:
     order = np.argsort(places, kind="stable")
     gaps = np.diff(places[order])
+    if places.dtype.kind == "f":  # what large numbers cannot tell apart is one gap
+        gaps = gaps.round(max(0, -int(np.log10(_rounding(places))) - 1))
     usual = Counter(gaps.tolist()).most_common(1)[0][0]
     odd = int(np.argmax(~np.isclose(gaps, usual, rtol=1e-6, atol=0)))
     return (
