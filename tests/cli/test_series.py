@@ -59,8 +59,8 @@ def test_fit_predict_and_evaluate(neurarium, workplace, power):
     assert json.loads(again.out)["scores"] == pytest.approx(answer["test"])
 
     new.assign(load=new["load"].where(np.arange(60) < 58)).to_csv("open.csv", index=False)
-    with pytest.warns(UserWarning, match="load is empty in the last 2 rows"):
-        early = neurarium("predict", "power", "open.csv", "--json")
+    early = neurarium("predict", "power", "open.csv", "--json")
+    assert "load is empty in the last 2 rows" in early.err
     assert json.loads(early.out)["predictions"]["when"] == hours(12, start=658)["when"].tolist()
 
     new.head(20).to_csv(workplace / "short.csv", index=False)

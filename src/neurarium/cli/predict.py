@@ -1,5 +1,7 @@
 """`neurarium predict`: answers for new rows."""
 
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -81,7 +83,12 @@ def _forecast(run: "Run", frame: Any) -> dict[str, list[Any]]:
 
     fitted = run.preprocessing
     assert isinstance(fitted, SeriesPreprocessing)
-    output = run.forward(Resident(fitted.transform(frame)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        rows = Resident(fitted.transform(frame))
+    for warning in told:
+        print(warning.message, file=sys.stderr)
+    output = run.forward(rows)
     table: dict[str, list[Any]] = {fitted.clock.name: fitted.following(frame)}
     middle = fitted.in_units(output)[0]
     levels = getattr(run.model, "quantiles", ()) if output.ndim == 4 else ()
