@@ -282,7 +282,7 @@ def test_edges_hidden_for_judging_are_not_in_the_graph():
 def test_with_an_undecided_opponent_the_adversarial_auto_encoder_is_the_plain_one(graph):
     torch.manual_seed(0)
     graph = random_graph(dtype=torch.float32)
-    model, objective = GAE(5, 8, 4), ARGA(4, (8,))
+    model, objective = GAE(5, 8, 4), ARGA(4, (8,), 1.0)
     for parameter in objective.discriminator.parameters():
         torch.nn.init.zeros_(parameter)
     batch = {"input": graph, "target": torch.zeros(12)}
@@ -303,7 +303,7 @@ def test_with_an_undecided_opponent_the_adversarial_auto_encoder_is_the_plain_on
 def test_opponent_and_encoder_get_each_their_own_gradient():
     torch.manual_seed(0)
     graph = random_graph(dtype=torch.float32)
-    model, objective = GAE(5, 8, 4), ARGA(4, (8,))
+    model, objective = GAE(5, 8, 4), ARGA(4, (8,), 1.0)
     parts = objective(model, {"input": graph})
     parts["loss"].backward()
     own = [p.grad.clone() for p in objective.discriminator.parameters()]
@@ -311,7 +311,7 @@ def test_opponent_and_encoder_get_each_their_own_gradient():
     z = model.encode(graph).detach()
     assert all(p.requires_grad for p in objective.discriminator.parameters())
     torch.manual_seed(0)
-    random_graph(dtype=torch.float32), GAE(5, 8, 4), ARGA(4, (8,))  # the same draws once more
+    random_graph(dtype=torch.float32), GAE(5, 8, 4), ARGA(4, (8,), 1.0)  # the same draws once more
     real = torch.randn_like(z)
     told = torch.nn.functional.logsigmoid(objective.discriminator(real)).mean()
     told = told + torch.nn.functional.logsigmoid(-objective.discriminator(z)).mean()

@@ -155,14 +155,16 @@ class ARGA(Reconstruction):
     Args:
         features: width of the codes.
         hidden: widths of the discriminator's hidden layers.
-        regularization: weight of the adversarial terms.
+        regularization: weight of the adversarial terms. At the authors' 1 the discriminator soon
+            tells all codes apart, and to please it the encoder forgets the graph: on Cora it finds
+            hidden edges with a ROC area of 0.63, where plain reconstruction has 0.91.
 
     Source: Pan et al. (2018), Adversarially Regularized Graph Autoencoder for Graph Embedding,
     arXiv:1802.04407.
     """
 
     def __init__(
-        self, features: int = 16, hidden: tuple[int, ...] = (16, 64), regularization: float = 1.0
+        self, features: int = 16, hidden: tuple[int, ...] = (16, 64), regularization: float = 0.003
     ) -> None:
         super().__init__()
         widths = [features, *hidden]

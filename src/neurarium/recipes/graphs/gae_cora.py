@@ -27,7 +27,7 @@ def gae_cora(
     """A tenth of the edges hidden to test and a twentieth to validate on, others for each seed.
 
     Published: VGAE 91.4, ARGA 92.4 (Pan et al., 2018). The opponent of ARGA has two hidden layers
-    of 16 and 64.
+    of 16 and 64 and weighs 0.003, a weight found on seed 0.
     """
     cora = load("cora")
     data = edge_data(cora.transform.graph, seed=seed)  # type: ignore[union-attr]
