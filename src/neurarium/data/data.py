@@ -84,6 +84,20 @@ class Data:
             raise ValueError(f"this data has no split '{name}', only {', '.join(have)}")
         return split
 
+    def with_splits(self, train: Any, val: Any = None, test: Any = None) -> "Data":
+        """Other rows, prepared and named as these are."""
+        return Data(
+            train,
+            val,
+            test,
+            task=self.task,
+            classes=self.classes,
+            preprocessing=self.preprocessing,
+            transform=self.transform,
+            augment=self.augment,
+            name=self.name,
+        )
+
     def _targets(self) -> Tensor | None:
         train = getattr(self.train, "sample", self.train)  # of rows that are streamed
         return train.tensors.get("target") if isinstance(train, Resident) else None

@@ -47,28 +47,32 @@ def _mnist(name: str, labels: tuple[str, ...] | None = None) -> Callable[[], Arr
     return read
 
 
-def _cora() -> Path:
-    """Cora's Planetoid files, by one of them: `$NEURARIUM_DATA/planetoid/ind.cora.graph`."""
+def _own_file(folder: str, file: str, advice: str) -> Path:
+    """A file that the user has below `$NEURARIUM_DATA`.
+
+    Raises:
+        DataError: if it is not there; it says what to do.
+    """
     root = os.environ.get("NEURARIUM_DATA")
-    path = Path(root or ".") / "planetoid" / "ind.cora.graph"
+    path = Path(root or ".") / folder / file
     if root is None or not path.is_file():
         raise DataError(
-            "cora is not downloaded: put its files ind.cora.* into a folder 'planetoid' and set "
-            "NEURARIUM_DATA to the folder above, or name the folder itself"
+            f"{advice} into a folder '{folder}' and set NEURARIUM_DATA to the folder above, or "
+            "name it yourself"
         )
     return path
 
 
+def _cora() -> Path:
+    """Cora's Planetoid files, by one of them: `$NEURARIUM_DATA/planetoid/ind.cora.graph`."""
+    advice = "cora is not downloaded: put its files ind.cora.*"
+    return _own_file("planetoid", "ind.cora.graph", advice)
+
+
 def _shakespeare() -> Text:
     """A million characters of plays: `$NEURARIUM_DATA/tinyshakespeare/input.txt`."""
-    root = os.environ.get("NEURARIUM_DATA")
-    path = Path(root or ".") / "tinyshakespeare" / "input.txt"
-    if root is None or not path.is_file():
-        raise DataError(
-            "shakespeare is not downloaded: put char-rnn's input.txt into a folder "
-            "'tinyshakespeare' and set NEURARIUM_DATA to the folder above, or name the file itself"
-        )
-    return Text(read_text(path))
+    advice = "shakespeare is not downloaded: put char-rnn's input.txt"
+    return Text(read_text(_own_file("tinyshakespeare", "input.txt", advice)))
 
 
 NAMED: dict[str, Callable[[], Table | Arrays | Text | Path]] = {

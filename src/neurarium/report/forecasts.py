@@ -283,7 +283,9 @@ def _drawn(found: Forecasts, window: int, column: int) -> Html:
         axes.plot(after, predicted, color=figures.BLUE, lw=1.4, label="forecast")
         axes.axvline(0, color=_GREY, lw=0.6)
         axes.set(xlabel="rows ahead", ylabel=name)
-        axes.legend(fontsize=8)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.22 * (high - low))  # room for the legend above the lines
+        axes.legend(fontsize=7, loc="upper center", ncols=3, handlelength=1.2, columnspacing=0.8)
 
     error = float(np.abs(true - predicted).mean())
     caption = f"From {found.origin(window)}: mean absolute error {number(error)}"

@@ -21,23 +21,9 @@ def _each_by_itself(split: Any) -> bool:
     return type(split) is Resident
 
 
-def _replaced(data: Data, train: Any, val: Any) -> Data:
-    return Data(
-        train,
-        val,
-        None,
-        task=data.task,
-        classes=data.classes,
-        preprocessing=data.preprocessing,
-        transform=data.transform,
-        augment=data.augment,
-        name=data.name,
-    )
-
-
 def without_test(data: Data) -> Data:
     """The same data, but no test rows."""
-    return _replaced(data, data.train, data.val)
+    return data.with_splits(data.train, data.val)
 
 
 def with_validation(data: Data, seed: int) -> Data:
@@ -49,7 +35,7 @@ def with_validation(data: Data, seed: int) -> Data:
             "a text or a graph; load it with val_size above 0"
         )
     kept, aside = _parted(data.train, round(_VALIDATION_SHARE * len(data.train)), seed)
-    found = _replaced(data, kept, aside)
+    found = data.with_splits(kept, aside)
     found.test = data.test
     return found
 
@@ -60,7 +46,7 @@ def split_again(data: Data, seed: int) -> Data:
     assert isinstance(data.val, Resident)
     train, val = data.train.tensors, data.val.tensors
     whole = Resident({name: joined(train[name], val[name]) for name in train})
-    return _replaced(data, *_parted(whole, len(data.val), seed))
+    return data.with_splits(*_parted(whole, len(data.val), seed))
 
 
 def share(data: Data, fraction: float, seed: int) -> Data:
@@ -79,7 +65,7 @@ def share(data: Data, fraction: float, seed: int) -> Data:
         return data
     if rows < 2:
         raise ValueError(f"fraction={fraction} leaves {rows} of {len(data.train)} training rows")
-    return _replaced(data, _parted(data.train, rows, seed)[1], data.val)
+    return data.with_splits(_parted(data.train, rows, seed)[1], data.val)
 
 
 def _parted(split: Resident, count: int, seed: int) -> tuple[Resident, Resident]:

@@ -208,14 +208,7 @@ def _sample(data: Data, rows: int, seed: int) -> Data:
         return data
     chosen = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))[:rows]
     train = {name: value[chosen] for name, value in data.train.tensors.items()}
-    return Data(
-        train,
-        task=data.task,
-        classes=data.classes,
-        preprocessing=data.preprocessing,
-        transform=data.transform,
-        augment=data.augment,
-    )
+    return data.with_splits(train)
 
 
 def without_validation(data: Data) -> Data:
@@ -225,18 +218,10 @@ def without_validation(data: Data) -> Data:
     assert isinstance(data.train, Resident)
     assert isinstance(data.val, Resident)
     train, val = data.train.tensors, data.val.tensors
-    return Data(
-        {name: joined(train[name], val[name]) for name in train},
-        None,
-        data.test,
-        task=data.task,
-        classes=data.classes,
-        preprocessing=data.preprocessing,
-        transform=data.transform,
-        augment=data.augment,
-        name=data.name,
-        notes=data.notes,
-    )
+    rows = {name: joined(train[name], val[name]) for name in train}
+    whole = data.with_splits(rows, None, data.test)
+    whole.notes = data.notes
+    return whole
 
 
 def _worth_comparing(
