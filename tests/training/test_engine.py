@@ -51,6 +51,34 @@ def test_the_policy_for_known_networks(model, shape, expected):
     assert (engine.precision, engine.channels_last, engine.threads) == expected
 
 
+@pytest.mark.parametrize(
+    ("rows", "width", "fast_bf16", "threads"),
+    [(64, 128, True, 1), (64, 128, False, 1), (256, 512, True, 2), (128, 256, False, 2)],
+)
+def test_a_recurrent_net_wakes_threads_for_large_time_steps(rows, width, fast_bf16, threads):
+    model = nn.LSTM(8, width, batch_first=True)
+    objective = lambda model, batch: model(batch["input"])[0].sum()  # noqa: E731
+    found = inspect(model, objective, {"input": torch.zeros(rows, 50, 8)}, "cpu")
+    engine = decide(Facts("cpu", 2, fast_bf16, found.layers))
+    assert engine.threads == threads
+    assert "MFLOP a time step" in engine.reasons["threads"]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
+def test_time_steps_are_counted_one_after_the_other(layers, bidirectional, packed):
+    model = nn.GRU(4, 6, layers, bidirectional=bidirectional)
+    sequences = torch.zeros(9, 3, 4)
+    if packed:
+        sequences = nn.utils.rnn.pack_padded_sequence(sequences, torch.tensor([9, 9, 9]))
+    found = inspect(model, lambda model, batch: model(sequences)[0].data.sum(), {}, "cpu")
+    (layer,) = found.layers
+    assert layer.time_steps == 9 * layers * (1 + bidirectional)
+    if layers == 1 and not bidirectional:
+        assert layer.flops / layer.time_steps == 2 * 3 * (3 * 6 * (4 + 6) + 2 * 3 * 6)
+
+
 def test_without_fast_bf16_everything_stays_in_full_precision():
     engine = decide(facts_of(ResNet(8), 32, 3, 32, 32, fast_bf16=False))
     assert engine.precision == "32-true"

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neurarium.data import Batch
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
+from neurarium.training import allocator
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS = {
@@ -28,6 +29,8 @@ PRECISIONS = {
 # Measured on 2 cores: below so many operations a step, waking a second thread costs more than it
 # gives. Convolutions share out a batch's images, products of matrices only their blocks.
 _FLOPS_WORTH_THREADS = {"convolution": 3e8, "other": 1e9}
+# Recurrent layers wait for each other after every time step, so one of those must be worth it.
+_FLOPS_OF_A_TIME_STEP_WORTH_THREADS = {"32-true": 4e7, "bf16-mixed": 7e7}
 # Threads that wait for each other crawl when another process holds a core: leave them if one thread
 # alone is so many times as fast.
 _CONTENDED = 1.5
@@ -45,6 +48,7 @@ class LayerFacts:
     inputs: int
     outputs: int
     flops: float
+    time_steps: int = 1  # one after the other, in each layer and direction
 
     def pays_in_bf16(self) -> bool:
         """Whether a CPU with AMX or AVX-512 bf16 is faster in bf16, casts included, as measured."""
@@ -88,14 +92,16 @@ class Engine:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Use this number of threads; give the caller's back afterwards."""
+        """Use this number of threads, and memory again and again; give both back afterwards."""
         before = torch.get_num_threads()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        allocator.keep_freed_memory()
         try:
             yield
         finally:
             torch.set_num_threads(before)
+            allocator.give_back()
 
     def place(self, model: nn.Module) -> None:
         """Move the model to the device and memory format, in place."""
@@ -151,9 +157,7 @@ def decide(
         channels_last = convolutional
         reasons["channels_last"] = "convolutions" if convolutional else "no convolutions"
     if threads is None and facts.device == "cpu":
-        small = facts.flops < _FLOPS_WORTH_THREADS["convolution" if convolutional else "other"]
-        threads = 1 if small else facts.cores
-        reasons["threads"] = f"{facts.flops / 1e9:.2g} GFLOP a step"
+        threads, reasons["threads"] = _threads(facts, chosen)
     if compile is None:
         reasons["compile"] = "off unless asked for: start-up rarely pays for itself"
     return Engine(facts.device, chosen, channels_last, threads, bool(compile), reasons)  # type: ignore[arg-type]
@@ -206,6 +210,17 @@ def _precision(facts: Facts) -> tuple[str, str]:
     return "32-true", "layers too small to repay the casts"
 
 
+def _threads(facts: Facts, precision: str) -> tuple[int, str]:
+    recurrent = [layer for layer in facts.layers if layer.kind == "recurrent"]
+    if 3 * sum(layer.flops for layer in recurrent) > facts.flops / 2:
+        at_once = max(layer.flops / layer.time_steps for layer in recurrent)
+        small = at_once < _FLOPS_OF_A_TIME_STEP_WORTH_THREADS.get(precision, 0)
+        return 1 if small else facts.cores, f"{at_once / 1e6:.2g} MFLOP a time step"
+    convolutional = any(layer.kind == "convolution" for layer in facts.layers)
+    small = facts.flops < _FLOPS_WORTH_THREADS["convolution" if convolutional else "other"]
+    return 1 if small else facts.cores, f"{facts.flops / 1e9:.2g} GFLOP a step"
+
+
 def find_device(device: str = "auto") -> str:
     """The accelerator if there is one, else the CPU; a device asked for must exist."""
     if device == "auto":
@@ -242,17 +257,21 @@ def inspect(model: nn.Module, objective: Objective, batch: Batch, device: str) -
 
 
 def _facts_of(module: nn.Module, value: Any, output: Any) -> LayerFacts:
-    value = value.data  # of packed sequences too
+    sequences, value = value, value.data  # of packed sequences too
     if isinstance(module, nn.modules.conv._ConvNd):
         positions = output.numel() // output.shape[1]
         flops = 2 * positions * module.weight.numel()
         return LayerFacts("convolution", positions, module.in_channels, module.out_channels, flops)
     if isinstance(module, nn.RNNBase):
         rows = value.numel() // value.shape[-1]
-        weights = sum(p.numel() for p in module.parameters())
-        return LayerFacts(
-            "recurrent", rows, module.input_size, module.hidden_size, 2.0 * rows * weights
-        )
+        flops = 2.0 * rows * sum(p.numel() for p in module.parameters())
+        if isinstance(sequences, nn.utils.rnn.PackedSequence):
+            steps = len(sequences.batch_sizes)
+        else:
+            steps = value.shape[1 if module.batch_first and value.ndim == 3 else 0]
+        steps *= module.num_layers * (1 + module.bidirectional)
+        sizes = module.input_size, module.hidden_size
+        return LayerFacts("recurrent", rows, *sizes, flops, max(1, steps))
     assert isinstance(module, nn.Linear)
     rows = value.numel() // value.shape[-1]
     flops = 2.0 * rows * module.in_features * module.out_features
