@@ -1,20 +1,26 @@
 """`neurarium resume`: an interrupted run goes on, to the same end."""
 
 import json
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from neurarium.cli import flags
+from neurarium.cli import workers as several
 from neurarium.cli.output import Output
 from neurarium.cli.recorded import recorded
-from neurarium.cli.workers import is_first
 
 
 def resume(
     run: flags.RunFolder,
+    workers: flags.Workers = None,
     no_report: flags.NoReport = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
+    context: typer.Context = None,  # type: ignore[assignment]
 ) -> None:
     """Go on with an interrupted run.
 
@@ -22,6 +28,8 @@ def resume(
     """
     from neurarium.cli import folders
 
+    if workers is not None and workers > 1 and "RANK" not in os.environ:
+        raise typer.Exit(several.start(workers, context.obj))
     folder = folders.find_run(run, finished=False)
     with Output(as_json, quiet) as output:
         finished = folder / folders.RESULT
@@ -36,9 +44,9 @@ def go_on(folder: Path, output: Output, report: bool) -> None:
     """Train on from the folder's last checkpoint, and judge; of several processes, all do."""
     from neurarium.cli import folders
     from neurarium.cli.training import finish, train
-    from neurarium.training import checkpoints
+    from neurarium.training import checkpoints, snapshot
 
-    if is_first():
+    if several.is_first():
         output.log.attach(folder / folders.LOG)
     config = recorded(folder)
     data = _same_data(folder, config)
@@ -52,10 +60,15 @@ def go_on(folder: Path, output: Output, report: bool) -> None:
         output.say(f"{why}; starting over in the same way")
     else:
         output.say(f"going on after {meta['epoch']} epochs and {meta['step']} steps")
+        before, now = meta.get("processes", 1), several.processes()
+        if before != now:
+            output.say(snapshot.changed(before, now))
     record = {key: config[key] for key in ("command", "options")}
     choice = config.get("choice")
-    own = folder if is_first() else None
-    run = train(data, record, own, output, choice=choice, resume=found)
+    own = folder if several.is_first() else None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="begun by")  # it has been said
+        run = train(data, record, own, output, choice=choice, resume=found)
     if own is not None:
         finish(run, output, report)
 

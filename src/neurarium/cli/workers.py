@@ -16,9 +16,14 @@ _RESTARTS = 3
 _JOB, _AGAIN = "NEURARIUM_JOB", "NEURARIUM_RESTARTS"
 
 
+def processes() -> int:
+    """How many train together: one, unless `torchrun` started several."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_first() -> bool:
-    """Whether this process alone writes and speaks: always, unless `torchrun` started several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) < 2 or os.environ.get("RANK", "0") == "0"
+    """Whether this process alone writes and speaks."""
+    return processes() < 2 or os.environ.get("RANK", "0") == "0"
 
 
 def start(count: int, arguments: Sequence[str]) -> int:
@@ -77,7 +82,7 @@ def begun(parent: Path) -> Path | None:
 
 def _note(parent: Path) -> Path | None:
     """The file of this job's note; None for a process alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    if processes() < 2:
         return None
     job = os.environ.get(_JOB) or os.environ.get("TORCHELASTIC_RUN_ID", "none")
     if job == "none":  # torchrun's name where none was given

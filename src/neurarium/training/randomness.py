@@ -54,3 +54,8 @@ def isolated() -> Iterator[None]:
 def epoch_seed(seed: int, epoch: int) -> int:
     """A seed of the data order of one epoch; far apart for neighbouring seeds and epochs."""
     return (seed * 1_000_003 + epoch * 7_919 + 12_345) % 2**63
+
+
+def resumed_seed(seed: int, step: int) -> int:
+    """A seed of what is random after a step, where the states of that moment are of no use."""
+    return (seed * 1_000_033 + step * 104_729 + 54_321) % 2**63

@@ -1,9 +1,11 @@
 """A run in progress, to disk and back: everything that the next step depends on."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from neurarium.training import checkpoints, randomness
@@ -56,7 +58,11 @@ def save(trainer: "Trainer", path: Path) -> Path:
 
 
 def load(trainer: "Trainer", path: Path) -> None:
-    """Make the trainer go on exactly where the checkpoint was written."""
+    """Make the trainer go on exactly where the checkpoint was written.
+
+    By another number of processes too, but for what each of them had for itself: that is begun
+    anew, and a warning says so.
+    """
     with checkpoints.reading(f"the checkpoint {path}"):
         _load(trainer, path)
 
@@ -67,18 +73,22 @@ def _load(trainer: "Trainer", path: Path) -> None:
     for what, saved, now in (
         ("callbacks", meta["callbacks"], names),
         ("seed", meta["seed"], trainer.seed),
-        ("processes", meta.get("processes", 1), trainer.processes.size),
     ):
         if saved != now:
             raise checkpoints.CheckpointError(
                 f"the checkpoint {path} was written with {what} {saved}, this run has {now}; "
                 "resume with the same"
             )
-    # Sums over threads round differently for each number of them.
-    trainer.engine = replace(trainer.engine, threads=meta["threads"])
+    before, now = meta.get("processes", 1), trainer.processes.size
+    if before == now:  # sums over threads round differently for each number of them
+        trainer.engine = replace(trainer.engine, threads=meta["threads"])
     checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS)
     state: dict[str, Any] = checkpoints.load_state(path)
-    if "processes" in state:
+    if before != now:
+        state |= _anew(trainer, state)
+        if trainer.processes.rank == 0:
+            warnings.warn(changed(before, now), stacklevel=4)
+    elif "processes" in state:
         own = state["processes"][trainer.processes.rank]
         trainer.processes.load_state_dict(own.pop("communication"))
         state |= own
@@ -96,6 +106,35 @@ def _load(trainer: "Trainer", path: Path) -> None:
         setattr(trainer, name, state[name])
     trainer.totals = {name: t.to(trainer.engine.device) for name, t in state["totals"].items()}
     trainer.history, trainer.resumed = History(state["history"]), state["random"]
+
+
+def changed(before: int, now: int) -> str:
+    """What a resume by another number of processes cannot keep."""
+    return (
+        f"begun by {before} process{'es' * (before > 1)}, resumed by {now}: weights, optimizer and "
+        "place in the data are exact; dropout and other noise are drawn anew from the seed and the "
+        "step, and what a gradient compressor held back is dropped"
+    )
+
+
+def _anew(trainer: "Trainer", state: dict[str, Any]) -> dict[str, Any]:
+    """Each process's own part of a state that another number of processes had."""
+    parts = state.get("processes") or [state]
+    rows = sum(part["rows"] for part in parts)
+    totals = {name: sum(part["totals"][name] for part in parts) for name in parts[0]["totals"]}
+    if trainer.processes.rank:  # the first holds what all of them have seen
+        rows, totals = 0, {name: torch.zeros_like(total) for name, total in totals.items()}
+    with randomness.isolated():
+        seed = randomness.resumed_seed(trainer.seed, state["step"])
+        randomness.seed_everything(trainer.processes.seed(seed))
+        random = randomness.capture()
+    begun = state["epoch_start"] is not None
+    return {
+        "rows": rows,
+        "totals": totals,
+        "random": random,
+        "epoch_start": random if begun else None,
+    }
 
 
 def _own(trainer: "Trainer") -> dict[str, Any]:

@@ -225,9 +225,7 @@ class Trainer:
     def _epoch_batches(self) -> Iterator[dict[str, Tensor]]:
         """This epoch's batches, without those that were done before a resume."""
         seed = randomness.epoch_seed(self.seed, self.epoch) if self.shuffle else None
-        batches = self.train.batches(self.batch_size, seed)
-        if self.processes.size > 1:
-            batches = self._drawn_alike(batches)
+        batches = self._drawn_alike(self.train.batches(self.batch_size, seed))
         now = randomness.capture()
         if self.epoch_start is None:
             self.epoch_start = now
@@ -240,7 +238,7 @@ class Trainer:
         return self._prepared(itertools.islice(batches, left), self.train, training=True)
 
     def _drawn_alike(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-        """The same batches on every process: a loader draws its order with its first batch."""
+        """The same batches however many processes: a loader draws its order with its first."""
         own = randomness.capture()
         randomness.seed_everything(randomness.epoch_seed(self.seed, self.epoch))
         first = list(itertools.islice(batches, 1))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.training.distributed import worker
 
 from neurarium.learning import Backprop
 from neurarium.objectives import supervised
-from neurarium.training import CheckpointError, fit
+from neurarium.training import fit
 from neurarium.training.distributed import SimulatedWorkers, TernGrad
 from neurarium.training.distributed.processes import Processes
 from neurarium.training.distributed.shares import part_of, shares
@@ -57,6 +58,8 @@ def run_two(*arguments: str, seconds: float = 180) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("two")
+    for source in worker.SOURCES:  # for two processes to go on with
+        worker.half(path, source)
     run_two(str(path), *worker.TASKS)
     return path
 
@@ -120,9 +123,44 @@ def test_a_rule_whose_processes_part_is_refused(folder):
         assert "have different weights" in of(folder, "parted", rank)[1]["error"]
 
 
-def test_a_run_of_two_cannot_be_resumed_by_one(folder, unchecked):
-    with pytest.raises(CheckpointError, match=r"processes 2, this run has 1"):
-        worker.whole(folder, "cut", resume=True, communication=None)
+def assert_ends_alike(found, expected):
+    (weights, figures), (model, alone) = found, expected
+    torch.testing.assert_close(weights, dict(model.state_dict()), rtol=1e-5, atol=1e-6)
+    for name, values in alone["history"].items():
+        assert figures["history"][name] == pytest.approx(values, rel=1e-5), name
+
+
+@pytest.mark.parametrize("source", worker.SOURCES)
+def test_two_processes_go_on_exactly_with_what_one_began(source, folder, unchecked):
+    task = "more_processes" + "_with_a_loader" * (source == "loader")
+    assert_ends_alike(of(folder, task), worker.uninterrupted(source))
+    (sentence,) = of(folder, task)[1]["told"]
+    assert sentence.startswith("begun by 1 process, resumed by 2: weights, optimizer and place")
+    assert of(folder, task, 1)[1]["told"] == []
+
+
+@pytest.mark.parametrize("source", worker.SOURCES)
+def test_one_process_goes_on_exactly_with_what_two_began(source, folder, unchecked):
+    model, figures = worker.other_half(folder, source, begun_by=2)
+    assert_ends_alike((dict(model.state_dict()), figures), worker.uninterrupted(source))
+    (sentence,) = figures["told"]
+    assert sentence.startswith("begun by 2 processes, resumed by 1: ")
+
+
+def test_what_processes_drew_and_held_back_begins_anew_where_they_are_fewer(folder, unchecked):
+    # The compressors' residuals were of two; one process alone has no exchange to compress.
+    directory = folder / "again"
+    shutil.copytree(folder / "halved", directory)
+    runs = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="held back is dropped"):
+            model, figures = worker.whole(folder, "halved", resume=True, communication=None)
+        runs.append((model.state_dict(), figures["history"]))
+        shutil.rmtree(folder / "halved")
+        shutil.copytree(directory, folder / "halved")
+    (weights, history), (again, history_again) = runs
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert history == history_again
 
 
 @pytest.mark.parametrize("number", range(len(worker.HOOKS)))

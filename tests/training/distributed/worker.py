@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from neurarium.objectives import supervised
 from neurarium.training import Callback, EarlyStopping, Interrupted, fit
 from neurarium.training.distributed import compression
 
-RANK = int(os.environ.get("RANK", "0"))
+RANK, PROCESSES = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 KEPT = []  # rules, which a user's script holds to its end
@@ -70,13 +71,13 @@ OBJECTIVE = supervised("cross_entropy", penalties=[weight_decay])
 
 
 class StopAt(Callback):
-    """Interrupts one process alone."""
+    """Interrupts one process alone, the last."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     def on_train_batch_end(self, trainer, outputs, batch, batch_idx):
-        if trainer.step == self.step and RANK == 1:
+        if trainer.step == self.step and trainer.processes.rank == trainer.processes.size - 1:
             os.kill(os.getpid(), 2)
 
 
@@ -134,11 +135,14 @@ class Rows(Callback):
         self.seen += batch["input"][:, 0].tolist()
 
 
-def loader(folder: Path):
+def loaded() -> Data:
     x, y = tensors(82)
     stream = DataLoader(TensorDataset(x, y), 7, shuffle=True)
-    data = Data(stream, (x, y), (x, y), task="multiclass", classes="abc")
-    model, figures = fitted(folder, data=data, callbacks=[rows := Rows()])
+    return Data(stream, (x, y), (x, y), task="multiclass", classes="abc")
+
+
+def loader(folder: Path):
+    model, figures = fitted(folder, data=loaded(), callbacks=[rows := Rows()])
     return model, {**figures, "rows": rows.seen, "noise": rows.noise}
 
 
@@ -158,6 +162,50 @@ def cut(folder: Path):
         whole(folder, "cut", stop=8)
         raise AssertionError("both processes should have been interrupted")
     return whole(folder, "cut", resume=True)
+
+
+SOURCES = {"tensors": make_data, "loader": loaded}
+
+
+def uninterrupted(source: str):
+    """Nothing is drawn at random but the order of the rows."""
+    return fitted(Path(), data=SOURCES[source](), callbacks=[StopAt(0)])
+
+
+def half(folder: Path, source: str) -> None:
+    """Ends amid an epoch."""
+    with contextlib.suppress(Interrupted):
+        data, directory = SOURCES[source](), folder / f"{source}-{PROCESSES}"
+        fitted(folder, data=data, directory=directory, callbacks=[StopAt(8)])
+        raise AssertionError("should have been interrupted")
+
+
+def other_half(folder: Path, source: str, begun_by: int):
+    """Goes on with what another number of processes began; says what it was told."""
+    directory = folder / f"{source}-{begun_by}"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model, figures = fitted(
+            folder, data=SOURCES[source](), directory=directory, resume=True, callbacks=[StopAt(0)]
+        )
+    return model, {**figures, "told": [str(each.message) for each in told]}
+
+
+def more_processes(folder: Path):
+    return other_half(folder, "tensors", begun_by=1)
+
+
+def more_processes_with_a_loader(folder: Path):
+    return other_half(folder, "loader", begun_by=1)
+
+
+def fewer_processes(folder: Path):
+    """Leaves runs for one process to go on with."""
+    for source in SOURCES:
+        half(folder, source)
+    with contextlib.suppress(Interrupted):
+        whole(folder, "halved", stop=8)
+    return make_network(), {}
 
 
 class Aimless:
@@ -188,7 +236,11 @@ def parted(folder: Path):
 
 
 TASKS = {
-    task.__name__: task for task in (plain, unused, few_rows, loader, whole, cut, parted)
+    task.__name__: task
+    for task in (
+        plain, unused, few_rows, loader, whole, cut, parted, more_processes,
+        more_processes_with_a_loader, fewer_processes,
+    )
 }  # fmt: skip
 HOOKS = ["", "terngrad", "dgc:0.7,warmup_epochs=0", "qsgd", "sign_sgd", "float_truncate"]
 

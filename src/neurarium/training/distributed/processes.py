@@ -124,7 +124,7 @@ class Processes:
         return self.how.state_dict() if isinstance(self.how, Compressor) else {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if isinstance(self.how, Compressor):
+        if isinstance(self.how, Compressor) and state:
             self.how.load_state_dict(state)
 
     # Agreements. All processes must call these, in the same order.
