@@ -161,7 +161,9 @@ def test_byte_pairs_spell_anything_and_survive_json():
 
 def test_a_network_fits_the_text():
     data = text_data(TEXT, context=8)
-    model = networks.for_data("GPT:dim=16,heads=2,layers=1", (8,), data.preprocessing.vocab)
+    model = networks.for_data(
+        "GPT:dim=16,heads=2,layers=1", (8,), 0, vocab=data.preprocessing.vocab
+    )
     assert model(data.example()["input"]).shape == (2, 8, data.preprocessing.vocab)
     rebuilt = networks.build(networks.config(model))
     rebuilt.load_state_dict(model.state_dict())

@@ -1,5 +1,6 @@
 """`neurarium generate`: a text in the manner of those trained on."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,14 +47,14 @@ def generate(
     with Output(as_json) as output:
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         loaded = Run.load(folder)
-        text = write_on(loaded, prompt, tokens, output, beam=beam, seed=seed, **how)
+        text = write_on(loaded, prompt, tokens, beam=beam, seed=seed, **how)
         if not as_json:  # as it is: nothing is broken to the terminal's width
             print(prompt + text, file=output.stream, flush=True)
         output.result({"run": str(folder), "prompt": prompt, "text": text})
 
 
 def write_on(
-    run: "Run", prompt: str, tokens: int, output: Output, *, beam: int | None, seed: int, **how: Any
+    run: "Run", prompt: str, tokens: int, *, beam: int | None, seed: int, **how: Any
 ) -> str:
     """What the run's model writes behind the prompt."""
     import torch
@@ -69,7 +70,8 @@ def write_on(
         )
     strange = prepared.tokenizer.unknown(prompt)
     if strange:
-        output.detail(f"not in the training text, so unknown: {' '.join(map(repr, strange))}")
+        note = f"not in the training text, so unknown: {' '.join(map(repr, strange))}"
+        print(note, file=sys.stderr)  # what is written may go to a file
     begun = prepared.start(prompt)
     if beam is not None:
         found = decode.beam(decode.step_of(run.model), begun, tokens, beam)[0][0].tokens

@@ -22,6 +22,19 @@ def arguments(model: nn.Module) -> dict[str, Any]:
     return {name: _plain(getattr(model, name), name, model) for name in names}
 
 
+def tokens_of(vocab: int | None, network: type[nn.Module]) -> int:
+    """How many tokens a text has, for a network that reads nothing else.
+
+    Raises:
+        ValueError: if the data are no text.
+    """
+    if vocab is None:
+        raise ValueError(
+            f"{network.__name__} reads the tokens of a text, and these data are none; take an MLP"
+        )
+    return vocab
+
+
 def _plain(value: Any, name: str, model: nn.Module) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value

@@ -84,6 +84,7 @@ class Forecaster(nn.Module):
         **options: Any,
     ) -> "Forecaster":
         """For windows of shape (steps, columns), `outputs` steps ahead."""
+        check_windows(cls, input_shape)
         return cls(input_shape[1], outputs, targets, quantiles=quantiles, **options)
 
     def forward(
@@ -141,6 +142,7 @@ class ColumnForecaster(nn.Module):
         **options: Any,
     ) -> "ColumnForecaster":
         """For windows of shape (steps, columns), `outputs` steps ahead."""
+        check_windows(cls, input_shape)
         sizes = {"horizon": outputs, "targets": targets, "quantiles": quantiles}
         return cls(history=input_shape[0], **sizes, **options)
 
@@ -167,6 +169,15 @@ def by_column(x: Tensor, targets: int) -> Tensor:
     if series.shape[2] < targets:
         raise ValueError(f"there are {targets} targets, but the series has {series.shape[2]}")
     return series[..., :targets].transpose(1, 2).flatten(0, 1)
+
+
+def check_windows(network: type[nn.Module], input_shape: Sequence[int]) -> None:
+    """Refuse what is no window of a series."""
+    if len(input_shape) != 2:
+        raise ValueError(
+            f"{network.__name__} reads windows of a series, (steps, columns), and a row of these "
+            f"data is of shape {tuple(input_shape)}; take an MLP"
+        )
 
 
 def check_quantiles(quantiles: Quantiles) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from neurarium.layers.transformer import Decoder, added_positions
-from neurarium.networks._config import remember
+from neurarium.networks._config import remember, tokens_of
 
 __all__ = ["GPT"]
 
@@ -92,10 +92,16 @@ class GPT(nn.Module):
 
     @classmethod
     def for_data(
-        cls, input_shape: Sequence[int], outputs: int, categories: Sequence[int], **arguments: Any
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int],
+        *,
+        vocab: int | None = None,
+        **arguments: Any,
     ) -> "GPT":
-        """A model of `outputs` tokens for windows of this length."""
-        return cls(outputs, **{"context": input_shape[-1], **arguments})
+        """A model of the tokens of a text for windows of this length."""
+        return cls(tokens_of(vocab, cls), **{"context": input_shape[-1], **arguments})
 
     def forward(self, tokens: Tokens) -> Logits:
         return self.head(self.decoder(self._embed(tokens, 0)))

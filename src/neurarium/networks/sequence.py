@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from neurarium.layers import masks
 from neurarium.layers.recurrent import Recurrent, State
-from neurarium.networks._config import remember
+from neurarium.networks._config import remember, tokens_of
 
 __all__ = ["LanguageModel", "SequenceClassifier", "SequenceGenerator", "SequenceTagger"]
 
@@ -142,7 +142,8 @@ class SequenceClassifier(_Reader):
             return torch.where(real.any(1), h.masked_fill(~real, lowest).amax(1), 0)
         if self.pool == "mean":  # outputs beyond the length are 0
             return h.sum(1) / length.clamp(min=1).unsqueeze(1)
-        score = self.score(h).masked_fill(~real, torch.finfo(h.dtype).min)
+        score = self.score(h)  # of half precision under autocast, whatever that of h
+        score = score.masked_fill(~real, torch.finfo(score.dtype).min)
         return (torch.where(real, score.softmax(1), 0) * h).sum(1)
 
 
@@ -236,6 +237,24 @@ class LanguageModel(_Reader):
             assert self.embedding is not None
             nn.init.normal_(self.embedding.weight, std=width**-0.5)
             self.out.weight = self.embedding.weight
+
+    @classmethod
+    def for_data(
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int],
+        *,
+        vocab: int | None = None,
+        width: int = 128,
+        hidden: int = 256,
+        cell: str = "lstm",
+        layers: int = 1,
+        dropout: float = 0.0,
+        tie: bool = False,
+    ) -> "LanguageModel":
+        """A model of the tokens of a text."""
+        return cls(tokens_of(vocab, cls), width, hidden, cell, layers, dropout, tie)
 
     def unroll(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from neurarium.layers import masks
 from neurarium.layers.attention import RelativeMultiHead
 from neurarium.layers.feedforward import FeedForward
-from neurarium.networks._config import remember
+from neurarium.networks._config import remember, tokens_of
 
 __all__ = ["TransformerXL"]
 
@@ -103,10 +103,16 @@ class TransformerXL(nn.Module):
 
     @classmethod
     def for_data(
-        cls, input_shape: Sequence[int], outputs: int, categories: Sequence[int], **arguments: Any
+        cls,
+        input_shape: Sequence[int],
+        outputs: int,
+        categories: Sequence[int],
+        *,
+        vocab: int | None = None,
+        **arguments: Any,
     ) -> "TransformerXL":
-        """A model of `outputs` tokens, with a memory as long as the windows."""
-        return cls(outputs, **{"memory": input_shape[-1], **arguments})
+        """A model of the tokens of a text, with a memory as long as the windows."""
+        return cls(tokens_of(vocab, cls), **{"memory": input_shape[-1], **arguments})
 
     def forward(self, tokens: Tokens) -> Logits:
         return self.unroll(tokens)[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurarium import learning, losses, networks
 from neurarium._names import resolve
-from neurarium.data import Data, Resident, SeriesPreprocessing, Windows, load
+from neurarium.data import Data, Resident, SeriesPreprocessing, TextPreprocessing, Windows, load
 from neurarium.data.augment import compose
 from neurarium.data.free_text import FreeTextPreprocessing
 from neurarium.data.from_graph import AllRows, Graphs, Nodes
@@ -35,6 +35,9 @@ _BACKPROP = ("lr", "weight_decay", "optimizer", "schedule")
 _LEAST_LR, _MOST_LR = 5e-3, 1e-2
 # Of a forecast: eight in ten values lie between the outer ones, if they are right.
 _QUANTILES = (0.1, 0.5, 0.9)
+# They take numbers of classes; the others 0 and 1, or signs, which a series hardly has.
+_OF_CLASSES = ("cross_entropy", "ctc", "focal", "label_smoothing", "multiclass_hinge", "nll")
+_OF_SIGNS = ("binary_cross_entropy", "hinge", "squared_hinge")
 
 
 @dataclass
@@ -245,7 +248,9 @@ def _worth_comparing(
 
 def _loss(data: Data, loss: str | Loss | None) -> Loss:
     if loss is not None:
-        return resolve(loss, losses, "loss")
+        found = resolve(loss, losses, "loss")
+        _check_loss(data, found)
+        return found
     if isinstance(data.train, Windows):
         return losses.cross_entropy
     if isinstance(data.preprocessing, SeriesPreprocessing):
@@ -253,6 +258,17 @@ def _loss(data: Data, loss: str | Loss | None) -> Loss:
     if data.task is None:
         raise ValueError("the task of this data is unknown, so there is no usual loss; pass loss")
     return _LOSSES[data.task]
+
+
+def _check_loss(data: Data, loss: Loss) -> None:
+    """Refuse a loss of classes where numbers are to be predicted: it would train on anything."""
+    name = getattr(getattr(loss, "func", loss), "__name__", "")
+    series = isinstance(data.preprocessing, SeriesPreprocessing)
+    if name in (*_OF_CLASSES, *(_OF_SIGNS * series)) and data.task == "regression":
+        raise ValueError(
+            f"{name} is a loss of classes, and the target is of numbers; take mse, mae or huber as "
+            "loss, or leave it out"
+        )
 
 
 def usual_objective(
@@ -276,9 +292,8 @@ def _build(
     with randomness.isolated():
         torch.manual_seed(seed)
         categories = facts(data).categories
-        vocab = getattr(data.preprocessing, "vocab", None)
-        outputs = data.outputs if vocab is None else vocab
         known = besides(data, quantiles)
+        outputs = known.get("vocab") or data.outputs
         return networks.for_data(network, data.input_shape, outputs, categories, **known)
 
 
@@ -288,6 +303,8 @@ def besides(data: Data, quantiles: tuple[float, ...] = _QUANTILES) -> dict[str, 
         return {"targets": data.preprocessing.targets, "quantiles": quantiles}
     if isinstance(data.preprocessing, FreeTextPreprocessing):
         return {"vocabulary": data.preprocessing.vocabulary}
+    if isinstance(data.preprocessing, TextPreprocessing):
+        return {"vocab": data.preprocessing.vocab}
     return {}
 
 
