@@ -50,7 +50,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     missing = (getattr(error, "name", None) or "").split(".")[0]
     if isinstance(error, ImportError) and missing not in ("", "neurarium"):
         return FAILED, f"{_line(error)}; pip install {missing}"
-    if isinstance(error, MemoryError) and _is_ours(error):
+    if isinstance(error, MemoryError) and _is_ours(error) and _line(error):
         return FAILED, _line(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FAILED, _OUT_OF_MEMORY

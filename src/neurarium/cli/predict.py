@@ -1,8 +1,10 @@
 """`neurarium predict`: answers for new rows."""
 
+import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -33,33 +35,50 @@ def predict(
     values, and words never seen in training, are no error.
     """
     from neurarium.cli.folders import find_run
-    from neurarium.cli.rows import read_rows
-    from neurarium.data import SeriesPreprocessing
     from neurarium.training import Run
 
     reading = flags.given(locals(), "header delimiter encoding")
     folder = find_run(run)
-    loaded = Run.load(folder)
-    rows = read_rows(loaded, source, reading)
-    if isinstance(loaded.preprocessing, SeriesPreprocessing):
-        table = _forecast(loaded, rows.x)
-    else:
-        table = _answers(loaded, rows.prepared(loaded), proba)
-    if rows.names is not None:
-        table = {"file": rows.names, **table}
-    result: dict[str, Any] = {"run": str(folder), "rows": len(next(iter(table.values())))}
-    if output is not None:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            _write(file, table)
-        result["output"] = str(output)
-    else:
-        result["predictions"] = table
+    tables = _tables(Run.load(folder), source, reading, proba)
     says = Output(as_json)
+    result: dict[str, Any] = {"run": str(folder), "rows": 0}
     if output is not None:
+        with _whole_or_not_at_all(output) as file:
+            result["rows"] = _write(file, tables)
+        result["output"] = str(output)
         says.say(f"{result['rows']:,} predictions in {output}")
-    elif not as_json:
-        _write(says.stream, table)
+    elif as_json:
+        columns: dict[str, list[Any]] = {}
+        for table in tables:
+            for name, values in table.items():
+                columns.setdefault(name, []).extend(values)
+        result |= {"rows": len(next(iter(columns.values()))), "predictions": columns}
+    else:
+        result["rows"] = _write(says.stream, tables)
     says.result(result)
+
+
+def _tables(
+    run: "Run", source: str, reading: Mapping[str, Any], proba: bool
+) -> Iterator[dict[str, list[Any]]]:
+    """Columns of the answer by name, for as many rows at a time as are read."""
+    from neurarium.cli.rows import read_pieces
+    from neurarium.data import DataError, SeriesPreprocessing
+    from neurarium.data.errors import rows_after
+
+    before = 0
+    for rows in read_pieces(run, source, reading):
+        if isinstance(run.preprocessing, SeriesPreprocessing):
+            table = _forecast(run, rows.x)
+        else:
+            with rows_after(before):
+                table = _answers(run, rows.prepared(run), proba)
+        if rows.names is not None:
+            table = {"file": rows.names, **table}
+        before += len(next(iter(table.values())))
+        yield table
+    if not before:
+        raise DataError(f"'{source}' holds no rows to predict")
 
 
 def _answers(run: "Run", split: Any, proba: bool) -> dict[str, list[Any]]:
@@ -112,10 +131,33 @@ def _probabilities(run: "Run", output: Any) -> dict[str, list[float]]:
     return {f"probability_{n}": found[:, i].round(6).tolist() for i, n in enumerate(names)}
 
 
-def _write(file: TextIO, table: dict[str, list[Any]]) -> None:
+def _write(file: TextIO, tables: Iterable[dict[str, list[Any]]]) -> int:
+    """Write the rows as they come; their number."""
     import csv
 
-    rows: Iterable[Sequence[Any]] = zip(*table.values(), strict=True)
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows)
+    count = 0
+    for table in tables:
+        if not count:
+            writer.writerow(table)
+        rows: Iterable[Sequence[Any]] = zip(*table.values(), strict=True)
+        writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows)
+        count += len(next(iter(table.values())))
+    return count
+
+
+@contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[TextIO]:
+    """A file that gets its name when all is written; what has the name before stays till then."""
+    if path.exists() and not path.is_file():  # a pipe, or a terminal
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    path = path.resolve()  # of a link, the file behind it
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,13 +1,18 @@
 """New rows for a trained network: read as the rows it was trained on were."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neurarium.data import Resident
+    from neurarium.data.readers import TextTable
+    from neurarium.data.streamed import ArrayFile
     from neurarium.training import Run
+
+# What is predicted together, at most; a cell of text is an object of some 60 bytes.
+_PIECE_ROWS, _PIECE_CELLS, _PIECE_BYTES = 2**14, 2**18, 2**24
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Rows:
 
 
 def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
-    """Read rows for a run.
+    """Read rows for a run, all at once.
 
     Args:
         reading: `header`, `delimiter` and `encoding` where they are not what training found.
@@ -55,6 +60,17 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     Raises:
         DataError: if there is no such source or it cannot be read.
     """
+    (rows,) = _read(run, source, reading, None)
+    return rows
+
+
+def read_pieces(run: "Run", source: str, reading: Mapping[str, Any]) -> Iterator[Rows]:
+    """Read rows for a run, of files that may be larger than memory piece by piece."""
+    return _read(run, source, reading, _PIECE_ROWS)
+
+
+def _read(run: "Run", source: str, reading: Mapping[str, Any], piece: int | None) -> Iterator[Rows]:
+    """Rows in their order: so many at a time, or all."""
     from neurarium.data import (
         DataError,
         FreeTextPreprocessing,
@@ -68,22 +84,22 @@ def read_rows(run: "Run", source: str, reading: Mapping[str, Any]) -> Rows:
     from neurarium.data.named import NAMED
 
     if isinstance(run.preprocessing, GraphPreprocessing):
-        return _nodes(run, source)
+        return iter([_nodes(run, source)])
     path = Path(source).expanduser()
     if not path.exists():
         if source in NAMED:
-            return _named(NAMED[source]())
+            return iter([_named(NAMED[source]())])
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"there is no file or folder '{source}'; {nearest(path.name, beside)}")
     if isinstance(run.preprocessing, ImagePreprocessing):
-        return _pictures(path)
+        return _pictures(path, piece)
     if isinstance(run.preprocessing, TextPreprocessing):
-        return _text(run, path, reading)
-    if isinstance(
-        run.preprocessing, TablePreprocessing | SeriesPreprocessing | FreeTextPreprocessing
-    ):
-        return Rows(_table(run, path, reading))
-    return _arrays(path, reading)
+        return iter([_text(run, path, reading)])
+    if isinstance(run.preprocessing, SeriesPreprocessing):
+        return map(Rows, _frames(run, path, reading, None))
+    if isinstance(run.preprocessing, TablePreprocessing | FreeTextPreprocessing):
+        return map(Rows, _frames(run, path, reading, piece))
+    return _arrays(path, reading, piece)
 
 
 def _nodes(run: "Run", source: str) -> Rows:
@@ -142,29 +158,41 @@ def _as_recorded(run: "Run", reading: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _table(run: "Run", path: Path, reading: Mapping[str, Any]) -> Any:
-    """The frame; whether its first line names the columns is told by the names trained on."""
+def _frames(run: "Run", path: Path, reading: Mapping[str, Any], piece: int | None) -> Iterator[Any]:
+    """Frames; whether the first line names the columns is told by the names trained on."""
     from neurarium.data import DataError, read_table
+    from neurarium.data.readers import TextTable, is_parquet
+    from neurarium.data.streamed import ParquetBlocks
 
+    if is_parquet(path):
+        if piece is None:
+            return iter([read_table(path)[0]])
+        blocks = ParquetBlocks(path)
+        return (frame for i in range(len(blocks.rows)) for frame in blocks.read(i))
     options = _as_recorded(run, reading)
     columns = [column.name for column in run.preprocessing.columns]  # type: ignore[union-attr]
     if "header" not in reading:
         try:
-            frame, _ = read_table(path, **{**options, "header": True})
+            table = TextTable(path, **{**options, "header": True})
         except DataError:
-            frame = None  # numbers that come twice are no names
-        if frame is not None and set(columns) & set(frame.columns):
-            return frame
+            table = None  # numbers that come twice are no names
+        if table is not None and set(columns) & set(table.names):
+            return _in_pieces(table, piece)
         options["header"] = not set(columns) <= {f"column_{i}" for i in range(1, 100_000)}
-    return read_table(path, **options)[0]
+    return _in_pieces(TextTable(path, **options), piece)
 
 
-def _pictures(path: Path) -> Rows:
+def _in_pieces(table: "TextTable", piece: int | None) -> Iterator[Any]:
+    return table.frames(piece and max(1, min(piece, _PIECE_CELLS // len(table.names))))
+
+
+def _pictures(path: Path, piece: int | None) -> Iterator[Rows]:
     from neurarium.data.images import find_labelled
     from neurarium.data.pictures import find_pictures
 
     if path.is_file():
-        return Rows([path], names=[path.name])
+        yield Rows([path], names=[path.name])
+        return
     found = [picture.path for picture in find_pictures(path)]
     labels = None
     if any(len(picture.parts) > 1 for picture in found):
@@ -173,26 +201,59 @@ def _pictures(path: Path) -> Rows:
         labels = [of.get(picture) for picture in found]
         if None in labels:
             labels = None
-    return Rows([path / picture for picture in found], labels, [str(p) for p in found])
+    step = piece or len(found) or 1
+    for start in range(0, len(found) or 1, step):
+        here = slice(start, start + step)
+        paths = [path / picture for picture in found[here]]
+        yield Rows(paths, labels and labels[here], [str(picture) for picture in found[here]])
 
 
-def _arrays(path: Path, reading: Mapping[str, Any]) -> Rows:
-    from neurarium.data import DataError, read_table
+def _arrays(path: Path, reading: Mapping[str, Any], piece: int | None) -> Iterator[Rows]:
+    from neurarium.data import DataError
     from neurarium.data.arrays import read_numpy
     from neurarium.data.idx import read_idx_folder
-    from neurarium.data.streamed import find_arrays, read_arrays
+    from neurarium.data.streamed import ArrayBlocks, ArrayFile, find_arrays, read_arrays
 
     if path.is_dir():
-        return _named(read_arrays(path) if find_arrays(path) else read_idx_folder(path))
+        if piece is None or not find_arrays(path):
+            return iter([_named(read_arrays(path) if find_arrays(path) else read_idx_folder(path))])
+        return _array_pieces(ArrayBlocks(path).files[0])
     if path.suffix.lower() not in (".npz", ".npy"):
-        frame, _ = read_table(path, **reading)
-        return Rows(frame.astype(float).to_numpy())
+        return _numbers(path, reading, piece)
+    if piece is not None and path.suffix.lower() == ".npy":
+        try:
+            return _array_pieces(ArrayFile(path))
+        except DataError:
+            pass  # of another order: whole, if at all
     loaded = read_numpy(path)
     if not isinstance(loaded, dict):
-        return Rows(loaded)
+        return iter([Rows(loaded)])
     for x, y in (("x_test", "y_test"), ("x", "y")):
         if x in loaded:
-            return Rows(loaded[x], loaded.get(y))
+            return iter([Rows(loaded[x], loaded.get(y))])
     if len(loaded) == 1:
-        return Rows(next(iter(loaded.values())))
+        return iter([Rows(next(iter(loaded.values())))])
     raise DataError(f"'{path.name}' must hold x (or x_test), got {', '.join(loaded)}")
+
+
+def _array_pieces(file: "ArrayFile") -> Iterator[Rows]:
+    step = max(1, min(_PIECE_ROWS, _PIECE_BYTES // max(file.row_bytes, 1)))
+    for start in range(0, file.shape[0], step):
+        yield Rows(file.read(start, min(step, file.shape[0] - start)))
+
+
+def _numbers(path: Path, reading: Mapping[str, Any], piece: int | None) -> Iterator[Rows]:
+    """The rows of a table that is nothing but numbers."""
+    import numpy as np
+
+    from neurarium.data import read_table
+    from neurarium.data.readers import TextTable, is_parquet
+    from neurarium.data.values import numbers
+
+    frames = (
+        iter([read_table(path)[0]])
+        if is_parquet(path)
+        else _in_pieces(TextTable(path, **reading), piece)
+    )
+    for frame in frames:
+        yield Rows(np.stack([numbers(frame[name]) for name in frame.columns], 1))

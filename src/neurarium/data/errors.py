@@ -1,11 +1,25 @@
 """The one error of everything a user's data can get wrong."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class DataError(ValueError):
     """The data cannot be used as it is: what was wrong, what was found, what to do."""
+
+
+@contextmanager
+def rows_after(start: int) -> Iterator[None]:
+    """Let errors about a piece count its rows from the beginning of the file."""
+    try:
+        yield
+    except DataError as error:
+        said = re.sub(
+            r"\bin row (\d+)", lambda found: f"in row {int(found[1]) + start}", str(error)
+        )
+        raise DataError(said) from error
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

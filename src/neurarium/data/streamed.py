@@ -86,9 +86,13 @@ class ParquetBlocks:
         yield from self._pieces(block, list(names))
 
     def _pieces(self, block: int, columns: list[str] | None) -> Iterator[Any]:
+        most = 4 * _PIECE_BYTES * sum(self.rows) // max(self.bytes, 1)
         with self._open() as file:
             batches = file.iter_batches(
-                _PIECE_ROWS, row_groups=[block], columns=columns, use_threads=False
+                max(1, min(_PIECE_ROWS, most)),
+                row_groups=[block],
+                columns=columns,
+                use_threads=False,
             )
             while True:
                 try:
@@ -113,7 +117,7 @@ class ArrayBlocks:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = [_Array(folder / name) for name in ("x.npy", "y.npy")]
+        self.files = [ArrayFile(folder / name) for name in ("x.npy", "y.npy")]
         x, y = self.files
         if x.shape[0] != y.shape[0]:
             raise DataError(
@@ -135,7 +139,7 @@ class ArrayBlocks:
         return ":".join(f"{file.shape}{file.dtype}" for file in self.files)
 
 
-class _Array:
+class ArrayFile:
     """The header of an `.npy` file, and its rows on demand."""
 
     def __init__(self, path: Path) -> None:
