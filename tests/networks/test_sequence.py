@@ -16,7 +16,7 @@ from neurarium.training.run import Run
 
 B, T, K = 5, 6, 3
 LENGTH = torch.tensor([6, 1, 4, 2, 3])
-POOLS = ["last", "mean", "max", "attention"]
+POOLS = ["last", "mean", "max", "attention", "luong"]
 
 
 @pytest.fixture(autouse=True)
@@ -242,3 +242,15 @@ def test_an_image_is_read_row_by_row():
     x = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(model(x), model(x.squeeze(1)))
     assert model.inputs == 8
+
+
+def test_the_last_state_asks_all_others():
+    """One head of Luong's "general" score, worked out by matrices."""
+    model = SequenceClassifier(2, K, hidden=4, pool="luong").double().eval()
+    x = sequences()
+    h = model.states(x, LENGTH, None)[0]
+    for b, n in enumerate(LENGTH.tolist()):
+        last, past = h[b, n - 1], h[b, :n]
+        weights = (past @ model.ask.score.W @ last).softmax(0)
+        summary = torch.tanh(model.ask.combine(torch.cat([weights @ past, last])))
+        torch.testing.assert_close(model(x, LENGTH)[b], model.out(summary))

@@ -5,7 +5,7 @@ All take `length`, the real steps of each row of a padded batch, and go on from 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neurarium.layers import masks
+from neurarium.layers.attention import LuongAttention
 from neurarium.layers.recurrent import Recurrent, State
 from neurarium.networks._config import remember, tokens_of
 
 __all__ = ["LanguageModel", "SequenceClassifier", "SequenceGenerator", "SequenceTagger"]
 
 Length = Int[Tensor, " batch"] | None
-Pool = Literal["last", "mean", "max", "attention"]
+Pool = Literal["last", "mean", "max", "attention", "luong"]
 
 
 class _Reader(nn.Module):
@@ -65,11 +66,13 @@ class SequenceClassifier(_Reader):
         outputs: classes, or numbers to predict.
         vocabulary: how many tokens there are, where the input is their numbers.
         cell: of `layers.Recurrent`, as are the next ones.
-        pool: "last", where each direction has read all; "mean" or "max" over the real steps; or
-            "attention", a mean weighted by a learnt score of each step.
+        pool: "last", where each direction has read all; "mean" or "max" over the real steps;
+            "attention", a mean weighted by a learnt score of each step; or "luong", where the last
+            state asks all others.
 
     Source: Graves (2012), Supervised Sequence Labelling with Recurrent Neural Networks, section
-    2.3; attention: Yang et al. (2016), Hierarchical attention networks, NAACL.
+    2.3; attention: Yang et al. (2016), Hierarchical attention networks, NAACL; luong: Luong, Pham &
+    Manning (2015), arXiv:1508.04025, as in philipperemy/keras-attention.
     """
 
     def __init__(
@@ -93,8 +96,8 @@ class SequenceClassifier(_Reader):
             layers=layers,
             bidirectional=bidirectional,
         )
-        if pool not in ("last", "mean", "max", "attention"):
-            raise ValueError(f"pool must be 'last', 'mean', 'max' or 'attention', got {pool!r}")
+        if pool not in get_args(Pool):
+            raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}, got {pool!r}")
         remember(self, inputs=inputs, outputs=outputs, vocabulary=vocabulary, cell=cell)
         remember(self, hidden=hidden, layers=layers, bidirectional=bidirectional, dropout=dropout)
         remember(self, pool=pool)
@@ -102,6 +105,7 @@ class SequenceClassifier(_Reader):
         self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
         if pool != "attention":
             self.score = nn.Sequential()
+        self.ask = LuongAttention(width) if pool == "luong" else None
         self.out = nn.Linear(width, outputs)
 
     @classmethod
@@ -137,6 +141,9 @@ class SequenceClassifier(_Reader):
         if length is None:
             length = torch.full((len(h),), h.shape[1], device=h.device)
         real = masks.padding(length, h.shape[1]).unsqueeze(2)
+        if self.ask is not None:
+            last = self.recurrent.summary(h, length).unsqueeze(1)
+            return self.ask(last, h, real.squeeze(2))[0].squeeze(1)
         if self.pool == "max":  # an empty row's is 0
             lowest = torch.finfo(h.dtype).min
             return torch.where(real.any(1), h.masked_fill(~real, lowest).amax(1), 0)

@@ -25,6 +25,8 @@ class LuongAttention(nn.Module):
     Args:
         score: (query, keys) -> logits; by default the paper's best, "general".
         window: $D$, 10 in the paper; None is global attention.
+        normalize: of `attend`, where no bell shapes the weights; "sigmoid" lets them sum to any
+            number, so that as many things as there are can be added up.
 
     Source: Luong, Pham & Manning (2015), Effective Approaches to Attention-based Neural Machine
     Translation, arXiv:1508.04025.
@@ -36,19 +38,22 @@ class LuongAttention(nn.Module):
         score: nn.Module | None = None,
         window: int | None = None,
         place: str = "predictive",
+        normalize: str | Normalizer = "softmax",
     ) -> None:
         super().__init__()
         if place not in ("monotonic", "predictive"):
             raise ValueError(f"place must be 'monotonic' or 'predictive', got {place!r}")
         self.score = Bilinear(features, features) if score is None else score
-        self.window, self.place = window, place
+        self.window, self.place, self.normalize = window, place, normalize
         self.combine = nn.Linear(2 * features, features, bias=False)
-        self.locate = nn.Sequential(
-            nn.Linear(features, features, bias=False),
-            nn.Tanh(),
-            nn.Linear(features, 1, bias=False),
-            nn.Sigmoid(),
-        )
+        self.locate = nn.Sequential()
+        if window is not None and place == "predictive":
+            self.locate = nn.Sequential(
+                nn.Linear(features, features, bias=False),
+                nn.Tanh(),
+                nn.Linear(features, 1, bias=False),
+                nn.Sigmoid(),
+            )
 
     def forward(
         self,
@@ -58,13 +63,13 @@ class LuongAttention(nn.Module):
     ) -> tuple[Float[Tensor, "batch target features"], Float[Tensor, "batch target source"]]:
         seen = None if mask is None else mask[:, None]
         if self.window is None:
-            context, weights = attend(states, source, source, self.score, seen)
+            context, weights = attend(states, source, source, self.score, seen, self.normalize)
         else:
             middle = self._middle(states, source, mask)
             away = torch.arange(source.shape[1], device=source.device) - middle
             near = away.abs() <= self.window
             seen = near if seen is None else near & seen
-            normalize = self._gaussian(away) if self.place == "predictive" else "softmax"
+            normalize = self._gaussian(away) if self.place == "predictive" else self.normalize
             context, weights = attend(states, source, source, self.score, seen, normalize)
         return torch.tanh(self.combine(torch.cat([context, states], -1))), weights
 
