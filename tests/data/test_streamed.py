@@ -1,5 +1,6 @@
 """Rows read in blocks: each once an epoch, in an order that the seed alone decides."""
 
+import gzip
 import itertools
 import json
 import os
@@ -12,7 +13,9 @@ import pandas as pd
 import pytest
 import torch
 
-from neurarium.data import Data, DataError, load, streamed
+from neurarium.data import Data, DataError, csv_blocks, load, streamed
+from neurarium.data.csv_blocks import CsvBlocks
+from neurarium.data.readers import TextTable
 from neurarium.data.streamed import Streamed
 
 ROWS = 3000
@@ -25,6 +28,8 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(streamed, "_SMALL", 0)
     monkeypatch.setattr(streamed, "_PIECE_ROWS", 128)
     monkeypatch.setattr(streamed, "_BUFFER_BYTES", 2**14)
+    monkeypatch.setattr(csv_blocks, "_BLOCK_BYTES", 2**12)
+    monkeypatch.setattr(csv_blocks, "_PIECE_CELLS", 150)
 
 
 def write_table(folder: Path, **columns) -> Path:
@@ -34,6 +39,13 @@ def write_table(folder: Path, **columns) -> Path:
     frame = pd.DataFrame({"a": a, "b": rng.choice(["u", "v"], ROWS), "y": rng.normal(size=ROWS)})
     path = folder / "t.parquet"
     frame.assign(**columns).to_parquet(path, row_group_size=300)
+    return path
+
+
+def write_text(folder: Path, **columns) -> Path:
+    frame = pd.read_parquet(write_table(folder, **columns))
+    path = folder / "t.csv"
+    frame.to_csv(path, index=False)
     return path
 
 
@@ -55,9 +67,9 @@ def names_of(data: Data, split: str) -> list[int]:
     return inputs.int().tolist()
 
 
-@pytest.mark.parametrize("write", [write_table, write_arrays])
+@pytest.mark.parametrize("write", [write_table, write_text, write_arrays])
 def test_every_row_is_in_exactly_one_split_and_once_an_epoch(write, tmp_path, little_memory):
-    data = load(write(tmp_path), "y" if write is write_table else None)
+    data = load(write(tmp_path), None if write is write_arrays else "y")
     assert isinstance(data.train, Streamed)
     parts = {split: names_of(data, split) for split in ("train", "val", "test")}
     assert sorted(itertools.chain(*parts.values())) == list(range(ROWS))
@@ -67,9 +79,9 @@ def test_every_row_is_in_exactly_one_split_and_once_an_epoch(write, tmp_path, li
     assert parts["train"] == sorted(parts["train"])  # in order where no seed is given
 
 
-@pytest.mark.parametrize("write", [write_table, write_arrays])
+@pytest.mark.parametrize("write", [write_table, write_text, write_arrays])
 def test_the_order_hangs_on_the_seed_alone_and_is_well_mixed(write, tmp_path, little_memory):
-    data = load(write(tmp_path), "y" if write is write_table else None)
+    data = load(write(tmp_path), None if write is write_arrays else "y")
 
     def order(seed: int) -> list[float]:
         batches = list(data.train.batches(32, seed))
@@ -93,8 +105,9 @@ def test_a_last_row_left_alone_joins_the_batch_before_it(tmp_path, little_memory
     assert [len(b["input"]) for b in data.train.batches(size, 3)] == [size + 1]
 
 
-def test_a_streamed_table_is_prepared_as_a_resident_one(tmp_path, monkeypatch):
-    path = write_table(tmp_path)
+@pytest.mark.parametrize("write", [write_table, write_text])
+def test_a_streamed_table_is_prepared_as_a_resident_one(write, tmp_path, monkeypatch):
+    path = write(tmp_path)
     whole = load(path, "y", test_size=0, val_size=0)
     monkeypatch.setattr(streamed, "memory", lambda: 2**12)
     monkeypatch.setattr(streamed, "_SMALL", 0)
@@ -122,22 +135,70 @@ def test_several_outputs_are_streamed_as_they_are_held(task, tmp_path, monkeypat
     torch.testing.assert_close(data.example(8), whole.example(8))
 
 
-def test_rows_without_a_target_are_left_out(tmp_path, little_memory):
+@pytest.mark.parametrize("write", [write_table, write_text])
+def test_rows_without_a_target_are_left_out(write, tmp_path, little_memory):
     y = np.arange(ROWS, dtype=float) % 11
     y[::10] = np.nan
-    data = load(write_table(tmp_path, y=y), "y")
+    data = load(write(tmp_path, y=y), "y")
     total = sum(len(names_of(data, split)) for split in ("train", "val", "test"))
     assert total == ROWS - ROWS // 10
 
 
+@pytest.mark.parametrize("write", [write_table, write_text])
 def test_a_class_that_the_sample_lacks_is_an_error_before_training(
-    tmp_path, little_memory, monkeypatch
+    write, tmp_path, little_memory, monkeypatch
 ):
     monkeypatch.setattr(streamed, "_SAMPLED_BLOCKS", 2)  # the first and the last
     words = np.where(np.arange(ROWS) % 2, "no", "yes").astype(object)
     words[1500] = "perhaps"
     with pytest.raises(DataError, match="target 'y' is 'perhaps' in row"):
-        load(write_table(tmp_path, y=words), "y")
+        load(write(tmp_path, y=words), "y")
+
+
+def test_a_word_among_numbers_that_the_sample_lacks_is_an_error_before_training(
+    tmp_path, little_memory, monkeypatch
+):
+    monkeypatch.setattr(streamed, "_SAMPLED_BLOCKS", 2)
+    c = np.arange(ROWS).astype(str).astype(object) + ".5"
+    c[1500] = "many"
+    with pytest.raises(DataError, match="column 'c' holds numbers, got 'many' in row 1501"):
+        load(write_text(tmp_path, c=c), "y")
+
+
+def test_blocks_of_text_are_its_rows_whatever_its_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_blocks, "_BLOCK_BYTES", 40)
+    cells = [[str(i), f'"two\nlines {i}"' if i % 3 else "é;", "x" * (i % 7)] for i in range(50)]
+    lines = ["\ufeffa;b;c", *[";".join(row if i % 3 else [row[0], '"é;"', row[2]])
+                              for i, row in enumerate(cells)]]  # fmt: skip
+    path = tmp_path / "t.csv"
+    path.write_text("\r\n\r\n".join(lines), encoding="utf-8", newline="")
+    table = TextTable(path)
+    blocks = CsvBlocks(table)
+    assert len(blocks.rows) > 20
+    assert sum(blocks.rows) == 50
+    read = [pd.concat(list(blocks.read(i))) for i in range(len(blocks.rows))]
+    assert [len(frame) for frame in read] == blocks.rows
+    (whole,) = table.frames()
+    pd.testing.assert_frame_equal(pd.concat(read, ignore_index=True), whole)
+    path.write_text("a;b;c\n" + "1;2\n" * 2000)
+    with pytest.raises(DataError, match="has changed since it was first read"):
+        list(blocks.read(0))
+
+
+def test_text_that_cannot_be_read_from_the_middle_is_refused(tmp_path, little_memory, unchecked):
+    path = write_text(tmp_path)
+    raw = path.read_bytes()
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(raw))
+    with pytest.raises(DataError, match="compressed text cannot be read in blocks; unpack it or"):
+        load(tmp_path / "t.csv.gz", "y")
+    path.write_bytes(raw.decode().encode("utf-16"))
+    with pytest.raises(
+        DataError, match=r"utf-16 text cannot .* save it as utf-8 or, better, as Pa"
+    ):
+        load(path, "y")
+    path.write_bytes(raw[:-100] + b"\xff" + raw[-100:])
+    with pytest.raises(DataError, match="not utf-8: byte 0xff in line 29"):
+        load(path, "y")
 
 
 def test_a_flag_that_is_none_is_an_error_before_training(tmp_path, little_memory, monkeypatch):

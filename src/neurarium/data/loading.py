@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from neurarium.data.arrays import Arrays, read_npz
+from neurarium.data.csv_blocks import CsvBlocks
 from neurarium.data.data import Data
 from neurarium.data.errors import DataError, nearest
 from neurarium.data.from_arrays import ImageSize, from_arrays, from_pictures
@@ -17,7 +18,7 @@ from neurarium.data.named import NAMED
 from neurarium.data.partition import check_sizes
 from neurarium.data.pictures import ARCHIVES
 from neurarium.data.planetoid import find_planetoid, planetoid_file
-from neurarium.data.readers import Header, read_table
+from neurarium.data.readers import Header, is_parquet, read_table
 from neurarium.data.schema import Types
 from neurarium.data.streamed import (
     ArrayBlocks,
@@ -26,6 +27,7 @@ from neurarium.data.streamed import (
     find_arrays,
     from_blocks,
     read_arrays,
+    text_blocks_of,
 )
 from neurarium.data.tables import Table
 
@@ -58,7 +60,7 @@ def load(
         source: a name ("digits"), a file (CSV, TSV, Parquet, .npz; a text is a language model), a
             folder or archive of pictures with one folder per class (also below train, val and
             test), a folder of x.npy and y.npy, of idx files or of Planetoid files, or a DataFrame.
-            A Parquet file or folder of .npy too large for memory is read in blocks.
+            A table or folder of .npy too large for memory is read in blocks, Parquet quickest.
         target: of a table: the column to predict, by name or position; several as a list or "a,b".
         task: "binary", "multiclass", "multilabel" or "regression" instead of the inferred one.
         types: kinds of columns where the inferred ones are wrong, "zip=category,id=drop".
@@ -122,7 +124,9 @@ def load(
 def _load(name: str, found: Any, notes: list[str], options: Any) -> Data:
     split = {key: options[key] for key in ("test_size", "val_size", "seed")}
     task = options["task"]
-    if isinstance(found, ParquetBlocks) and not options.keys().isdisjoint(("edges", "time")):
+    if isinstance(found, ParquetBlocks | CsvBlocks) and not options.keys().isdisjoint(
+        ("edges", "time")
+    ):
         kind = "graph" if "edges" in options else "series"
         raise DataError(
             f"'{found.path.name}' is too large for the memory; the rows of a {kind} must fit into "
@@ -137,7 +141,7 @@ def _load(name: str, found: Any, notes: list[str], options: Any) -> Data:
     elif isinstance(found, Table):
         columns = {"types": options["types"], "task": task}
         data = from_table(found, options["target"], split=split, name=name, **columns)
-    elif isinstance(found, ParquetBlocks | ArrayBlocks):
+    elif isinstance(found, ParquetBlocks | CsvBlocks | ArrayBlocks):
         columns = {"types": options["types"], "task": task}
         data = from_blocks(found, options["target"], split=split, name=name, **columns)
     elif isinstance(found, Arrays):
@@ -197,7 +201,7 @@ def _existing(source: Any) -> Path:
 
 def _read(
     path: Path, header: Header, encoding: str, delimiter: str | None
-) -> tuple[Table | Arrays | ParquetBlocks | ArrayBlocks | Path, list[str]]:
+) -> tuple[Table | Arrays | ParquetBlocks | CsvBlocks | ArrayBlocks | Path, list[str]]:
     """What lies at a path: a table, arrays, or (the path itself) pictures to decode.
 
     A table or arrays too large for memory come as blocks.
@@ -212,5 +216,8 @@ def _read(
         return path, []
     if path.suffix.lower() == ".npz":
         return read_npz(path), []
-    frame, notes = read_table(path, header=header, encoding=encoding, delimiter=delimiter)
+    written = {"header": header, "encoding": encoding, "delimiter": delimiter}
+    if not is_parquet(path) and (text := text_blocks_of(path, **written)) is not None:
+        return text, []
+    frame, notes = read_table(path, **written)  # type: ignore[arg-type]
     return Table(frame), notes

@@ -159,6 +159,11 @@ def _infer_text(series: Series, notes: list[str]) -> Column | Dropped:
 
 def is_free_text(series: Series) -> bool:
     """Whether the cells are sentences."""
+    if is_numeric(series):
+        return False
+    words = [word for word in texts(series) if word is not None]
+    if len(words) < _MANY_ROWS or not _wordy(words):  # nearly always, and quickly seen
+        return False
     found = _infer(series, [])
     return isinstance(found, Dropped) and found == _FREE_TEXT
 

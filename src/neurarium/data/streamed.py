@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from neurarium.data.arrays import ArrayPreprocessing, Arrays, codes_of
+from neurarium.data.csv_blocks import CsvBlocks
 from neurarium.data.data import Data, Preprocessing
-from neurarium.data.errors import DataError, listing
+from neurarium.data.errors import DataError, listing, rows_after
 from neurarium.data.from_arrays import _array_target
 from neurarium.data.from_table import Columns, find_targets
+from neurarium.data.readers import TextTable, is_parquet
 from neurarium.data.scale import Standardize
 from neurarium.data.schema import Types, infer_columns
 from neurarium.data.splits import Resident, Stream
@@ -29,6 +31,7 @@ from neurarium.data.targets import Target, describe, infer_target, missing_rows
 _SHARE = 0.25  # of the memory; what is larger is streamed
 _SMALL = 2**20  # bytes of a Parquet file that is not worth looking into
 _GROWTH = 3  # of a file's bytes when it becomes a frame or an array, and tensors
+_GROWTH_OF_TEXT, _SHARE_OF_TEXT = 20, 0.75  # a cell is an object; parsing each epoch is slow
 _PIECE_ROWS, _PIECE_BYTES, _BUFFER_BYTES = 2**16, 2**23, 2**25
 _SAMPLED_BLOCKS, _ASIDE, _FITTED = 200, 50_000, 100_000  # rows, of each
 _ASIDE_BYTES, _FITTED_BYTES = 2**24, 2**25  # of them, where rows are wide
@@ -41,9 +44,11 @@ class Blocks(Protocol):
     Attributes:
         rows: of each block.
         bytes: of all.
+        notes: on how it was read.
     """
 
     bytes: int
+    notes: list[str]
 
     @property
     def rows(self) -> Sequence[int]: ...
@@ -56,7 +61,7 @@ class ParquetBlocks:
     """The row groups of a Parquet file; a piece is a DataFrame."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.notes = path, list[str]()
         metadata = self._open().metadata
         self.rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         self.bytes = sum(
@@ -117,7 +122,10 @@ class ArrayBlocks:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = [ArrayFile(folder / name) for name in ("x.npy", "y.npy")]
+        self.files, self.notes = (
+            [ArrayFile(folder / name) for name in ("x.npy", "y.npy")],
+            list[str](),
+        )
         x, y = self.files
         if x.shape[0] != y.shape[0]:
             raise DataError(
@@ -183,11 +191,26 @@ def blocks_of(path: Path) -> ParquetBlocks | ArrayBlocks | None:
     found: ParquetBlocks | ArrayBlocks
     if path.is_dir() and find_arrays(path):
         found = ArrayBlocks(path)
-    elif path.suffix.lower() in (".parquet", ".pq") and path.stat().st_size > _SMALL:
+    elif is_parquet(path) and path.stat().st_size > _SMALL:
         found = ParquetBlocks(path)
     else:
         return None
     return found if found.bytes * _GROWTH > _SHARE * memory() else None
+
+
+def text_blocks_of(path: Path, **written: Any) -> CsvBlocks | None:
+    """The blocks of a text table too large for memory, else None.
+
+    Args:
+        written: `header`, `encoding` and `delimiter`, as of `read_table`.
+    """
+    size = path.stat().st_size
+    if path.suffix.lower() == ".gz" and size > _SMALL:
+        with path.open("rb") as file:  # its last four bytes count those it unpacks to
+            file.seek(-4, os.SEEK_END)
+            size = max(size, int.from_bytes(file.read(), "little"))
+    large = size > _SMALL and size * _GROWTH_OF_TEXT > _SHARE_OF_TEXT * memory()
+    return CsvBlocks(TextTable(path, **written)) if large else None
 
 
 def memory() -> int:
@@ -328,7 +351,7 @@ def _complete(piece: Any, preprocessing: Any) -> np.ndarray:
 
 
 def from_blocks(
-    source: ParquetBlocks | ArrayBlocks,
+    source: ParquetBlocks | CsvBlocks | ArrayBlocks,
     target: Columns,
     *,
     task: str | None,
@@ -365,6 +388,7 @@ def from_blocks(
     sample = Resident({key: value.clone() for key, value in head.items()})  # lest it hold all
     counts = {key: len(part) for key, part in prepared.items() if key != "train"}
     told = ", ".join(f"{count:,} for {key}" for key, count in counts.items())
+    notes[:0] = source.notes
     notes.append(
         f"too large for the memory: {rows:,} training rows are read in blocks each "
         f"epoch; put aside: {told or 'nothing'}; fitted on {len(prepared['train']):,} rows"
@@ -447,9 +471,12 @@ def _table_preprocessing(
 
 
 def _check_targets(source: Any, preprocessing: Any, aside: Mapping[int, np.ndarray]) -> int:
-    """The number of training rows; an error now if a target is none that was sampled."""
+    """The number of training rows; an error now if a target is none that was sampled.
+
+    Of text, where any cell may be a word that is no number, all cells are looked at.
+    """
     goal: Target = preprocessing.target
-    rows = 0
+    rows = before = 0
     for block in range(len(source.rows)):
         hidden, start = aside.get(block), 0
         for piece in source.targets(block, goal.names):
@@ -458,10 +485,14 @@ def _check_targets(source: Any, preprocessing: Any, aside: Mapping[int, np.ndarr
             known = _taken(piece, kept)
             if isinstance(known, np.ndarray):
                 _check_codes(known, goal)
-            elif len(known):
+            elif isinstance(source, CsvBlocks):
+                with rows_after(before):
+                    preprocessing.transform(piece)
+            if not isinstance(known, np.ndarray) and len(known):
                 goal.codes(known)
             kept &= True if hidden is None else ~hidden[start : start + count]
             start, rows = start + count, rows + int(kept.sum())
+            before += count
     return rows
 
 
