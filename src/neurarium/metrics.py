@@ -4,6 +4,7 @@ Outputs are what the network returns: logits `(N, classes)`, logits `(N, labels)
 regression outputs. scikit-learn is imported on first use.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -20,6 +21,7 @@ __all__ = [
     "accuracy",
     "block_bootstrap",
     "calibration",
+    "conformal_widening",
     "crps",
     "entity_f1",
     "expected_calibration_error",
@@ -316,6 +318,36 @@ def crps(target: Array, samples: Array) -> float:
     # The mean of |x_i - x_j| over all pairs, from the order of the samples.
     weight = (2 * np.arange(1, count + 1) - count - 1) / count**2
     return float(np.mean(np.abs(x - y[..., None]).mean(-1) - x @ weight))
+
+
+def conformal_widening(target: Array, low: Array, high: Array, level: float) -> np.ndarray:
+    r"""How much to move both ends of intervals outwards so that they hold as often as they claim.
+
+    $$Q = \text{the } \lceil (n + 1)\, \text{level} \rceil \text{-th smallest of } E_i = \max(
+      l_i - y_i,\; y_i - h_i), \qquad y_{n+1} \in [l_{n+1} - Q,\; h_{n+1} + Q]$$
+
+    with probability of at least `level`, whatever made the intervals, if the new row and these $n$,
+    none of them trained on, could have come in any order. Windows of a series that overlap, or
+    whose manner changes, hold to that only roughly. Negative where intervals are too wide; of so
+    few rows that no $Q$ would do, the largest $E_i$.
+
+    Args:
+        target, low, high: `(N, ...)`; the answer has the shape of the rest.
+        level: share that the intervals claim to hold.
+
+    Source: Romano, Patterson & Candès (2019), Conformalized quantile regression, arXiv:1905.03222.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}; 0.8 for four in five")
+    y, below, above = (_numpy(values).astype(np.float64) for values in (target, low, high))
+    if not len(y) or y.shape != below.shape or y.shape != above.shape:
+        raise ValueError(
+            "target, low and high must have one shape, of at least one row, got "
+            f"{y.shape}, {below.shape} and {above.shape}"
+        )
+    # (n + 1) level may miss a whole number by rounding: 10 * 0.8 must be 8.
+    place = math.ceil(round((len(y) + 1) * level, 9))
+    return np.asarray(np.sort(np.maximum(below - y, y - above), 0)[min(place, len(y)) - 1])
 
 
 def block_bootstrap(

@@ -87,6 +87,9 @@ def test_other_networks_and_losses(neurarium, power, network):
     result = neurarium("fit", power, "--time", "when", "--horizon", "3", *words)
     assert result.code == 0, result.err
     assert "coverage" in json.loads(result.out)["test"]
+    judged = json.loads(neurarium("evaluate", "power", "--json").out)
+    each = [judged["targets"][name]["mae"] for name in ("load", "heat")]
+    assert judged["scores"]["mae"] == pytest.approx(np.mean(each))
     plain = neurarium("fit", power, *FLAGS, "--loss", "mse", "--network", network, "--epochs", "1",
                       "--json")  # fmt: skip
     assert plain.code == 0, plain.err

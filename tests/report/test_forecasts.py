@@ -135,3 +135,33 @@ def test_other_runs_have_no_such_section():
     run = Run(nn.Linear(3, 2), objective=supervised("cross_entropy"))
     run.attach(Data((x, (x[:, 0] > 0).long()), None, (x, (x[:, 0] > 0).long())))
     assert forecasts_of(Facts(run, ["test"])) is None
+
+
+def test_each_target_has_figures_in_its_own_unit():
+    run = run_of(NLinear(14, 5, 2), columns=("load", "heat"))
+    found = Forecasts.of(run, run.data.test, torch.zeros(len(run.data.test), 5, 2))
+    assert list(found.of_targets) == ["load", "heat"]
+    error = np.abs(found.predicted - found.target)
+    for i, own in enumerate(found.of_targets.values()):
+        assert own["mae"] == pytest.approx(error[..., i].mean())
+        assert own["mase"] == pytest.approx(own["mae"] / found.fitted.naive_error[i])
+        assert own["rmse"] == pytest.approx((error[..., i] ** 2).mean() ** 0.5)
+    both = [own["mae"] for own in found.of_targets.values()]
+    assert both[0] != pytest.approx(both[1])
+    assert found.scores["mae"] == pytest.approx(np.mean(both))
+    assert found.scores["mase"] == pytest.approx(
+        np.mean([own["mase"] for own in found.of_targets.values()])
+    )
+    alone = run_of(Repeat(5))
+    assert not found_of(alone).of_targets
+    assert "Each target in its own unit" in render(run)
+    assert "Each target in its own unit" not in render(alone)
+
+
+def test_moved_intervals_are_told_and_counted():
+    run = run_of(Repeat(5, width=0.01))
+    bare = found_of(run).scores["coverage"]
+    assert "split conformal" not in render(run)
+    run.preprocessing.widening = np.full((5, 1), 2.0)
+    assert found_of(run).scores["coverage"] > bare + 0.2
+    assert "split conformal" in render(run)

@@ -18,6 +18,7 @@ class Figures:
     Args:
         constant: what the best constant answer scores, and `answer` which one that is.
         baselines: of forecasts, what each naive one scores.
+        targets: of forecasts of several, the scores of each.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Figures:
     constant: Mapping[str, float] = field(default_factory=dict)
     answer: str = ""
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    targets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def show(self, output: Output) -> None:
         """A table: each figure, its interval, and what a constant answer reaches."""
@@ -46,6 +48,15 @@ class Figures:
             for name, value in self.scores.items()
         ]
         output.table([*header, *(["baseline"] * bool(self.constant))], lines)
+        if self.targets:
+            names = list(next(iter(self.targets.values())))
+            output.table(
+                ["target", *(METRIC_NAMES.get(name, name) for name in names)],
+                [
+                    [target, *(figure_text(name, own[name]) for name in names)]
+                    for target, own in self.targets.items()
+                ],
+            )
         if self.answer:
             output.detail(f"baseline: {self.answer}")
 
@@ -53,7 +64,8 @@ class Figures:
         """The figures under scikit-learn's names."""
         intervals = {name: list(pair) for name, pair in self.intervals.items()}
         found = {"scores": dict(self.scores), "intervals": intervals}
-        return {**found, "baselines": dict(self.baselines)} if self.baselines else found
+        more = {"baselines": dict(self.baselines), "targets": dict(self.targets)}
+        return {**found, **{name: values for name, values in more.items() if values}}
 
 
 def figures_of_split(run: "Run", split: str) -> Figures:
@@ -87,7 +99,8 @@ def _of_forecasts(run: "Run", rows: "Resident", title: str) -> Figures:
     known, best = baseline_scores(found), found.best_baseline
     answer = f"the {described(best, found)}. {verdict(found)}"
     scores, intervals = found.scores, found.intervals
-    return Figures(title, len(found), scores, intervals, known[best], answer, known)
+    targets = found.of_targets
+    return Figures(title, len(found), scores, intervals, known[best], answer, known, targets)
 
 
 def _of_text(run: "Run", rows: "Windows", title: str) -> Figures:

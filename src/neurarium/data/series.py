@@ -1,5 +1,6 @@
 """Series: rows in order of time as numbers, and windows of them with what follows."""
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,6 +69,8 @@ class SeriesPreprocessing:
         horizon: rows of a forecast.
         season: rows of a cycle, for the seasonal naive forecast; 1 for none.
         naive_error: mean absolute error of that forecast, of each target, in the training rows.
+        widening: what the outer quantiles are moved outwards, (horizon, targets), in deviations;
+            `callbacks.ConformalIntervals` finds it.
 
     Source: Zhou et al. (2021), Informer, AAAI, arXiv:2012.07436, section 5.
     """
@@ -84,11 +87,19 @@ class SeriesPreprocessing:
         horizon: int,
         season: int,
         naive_error: Sequence[float] = (),
+        widening: Sequence[Sequence[float]] = (),
     ) -> None:
         self.clock, self.columns, self.targets = clock, tuple(columns), targets
         self.mean, self.std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
         self.history, self.horizon, self.season = history, horizon, season
         self.naive_error = tuple(naive_error)
+        self.widening = np.asarray(widening, np.float64) if len(widening) else None
+
+    def moved(self, widening: np.ndarray | None) -> "SeriesPreprocessing":
+        """A copy whose outer quantiles are moved so far, (horizon, targets), or not at all."""
+        found = copy.copy(self)
+        found.widening = widening
+        return found
 
     @property
     def features(self) -> list[str]:
@@ -188,6 +199,12 @@ class SeriesPreprocessing:
     def quantiles(self, output: Tensor) -> np.ndarray:
         """All of them, (rows, horizon, targets, quantiles), put in order where they cross."""
         values = np.sort(output.detach().cpu().double().numpy(), -1)
+        if self.widening is not None and values.shape[-1] > 1:
+            out = self.widening[..., None]
+            middle = values[..., [values.shape[-1] // 2]]  # which narrowed ones never pass
+            low = np.minimum(values[..., :1] - out, middle)
+            high = np.maximum(values[..., -1:] + out, middle)
+            values = np.concatenate([low, np.clip(values[..., 1:-1], low, high), high], -1)
         scale, shift = (s[: self.targets, None] for s in (self.std, self.mean))
         return values * scale + shift
 
@@ -204,6 +221,7 @@ class SeriesPreprocessing:
             "horizon": self.horizon,
             "season": self.season,
             "naive_error": list(self.naive_error),
+            "widening": [] if self.widening is None else self.widening.tolist(),
         }
 
     @classmethod

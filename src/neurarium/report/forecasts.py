@@ -99,14 +99,26 @@ class Forecasts:
         """The baseline with the least mean absolute error here."""
         return min(self.baselines, key=lambda name: self.figures(self.baselines[name])["mae"])
 
-    def figures(self, predicted: np.ndarray) -> dict[str, float]:
-        """How far such forecasts are from what came."""
-        error = predicted - self.target
+    def figures(self, predicted: np.ndarray, column: int | None = None) -> dict[str, float]:
+        """How far such forecasts are from what came, of all targets or of the one in a column."""
+        own = slice(None) if column is None else slice(column, column + 1)
+        target, predicted = self.target[..., own], predicted[..., own]
+        error = predicted - target
         found = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
-        scale = np.asarray(self.fitted.naive_error)
+        scale = np.asarray(self.fitted.naive_error)[own]
         if (scale > 0).all():
-            found["mase"] = metrics.mase(self.target, predicted, scale)
-        return {**found, "smape": metrics.smape(self.target, predicted)}
+            found["mase"] = metrics.mase(target, predicted, scale)
+        return {**found, "smape": metrics.smape(target, predicted)}
+
+    @cached_property
+    def of_targets(self) -> dict[str, dict[str, float]]:
+        """The network's figures of each target, where there are several."""
+        names = self.fitted.target_names if self.fitted.targets > 1 else []
+        found = {name: self.figures(self.predicted, i) for i, name in enumerate(names)}
+        if "coverage" in self.scores:
+            for i, name in enumerate(names):
+                found[name]["coverage"] = float(self.inside[..., i].mean())
+        return found
 
     @cached_property
     def scores(self) -> dict[str, float]:
@@ -259,6 +271,7 @@ def of_forecasts(found: Forecasts) -> Html:
         "Forecasts",
         element("div", *drawn, class_="figures"),
         _figures(found),
+        *([_targets(found)] if found.of_targets else []),
         element("h3", "By how far ahead"),
         element("div", *shown, class_="figures"),
         _steps(found),
@@ -324,11 +337,38 @@ def _figures(found: Forecasts) -> Html:
     if "coverage" in found.scores:
         claimed = percent(found.levels[-1] - found.levels[0])
         words += f" {claimed} of what comes should lie inside the interval."
+        if found.fitted.widening is not None:
+            words += (
+                " Its ends were moved by the errors in validation (split conformal, "
+                "arXiv:1905.03222): by "
+                f"{_moved(found)} at the first to the last step, outwards where positive."
+            )
     return element(
         "div",
         table(f"{len(found):,} forecasts", names, rows),
         paragraph(words, class_="soft"),
     )
+
+
+def _targets(found: Forecasts) -> Html:
+    """The figures of each target, and the best baseline's error; units differ."""
+    best = found.baselines[found.best_baseline]
+    shown = list(next(iter(found.of_targets.values())))
+    rows: list[list[object]] = []
+    for i, (name, figures_) in enumerate(found.of_targets.items()):
+        base = found.figures(best, i)["mae"]
+        told = [*(figure_text(f, figures_[f]) for f in shown), figure_text("mae", base)]
+        rows.append([name, *(element("td", text, class_="number") for text in told)])
+    last = f"{METRIC_NAMES['mae']} of the {found.best_baseline}"
+    header = ["target", *(METRIC_NAMES[f] for f in shown), last]
+    return table("Each target in its own unit; figures above are means over all", header, rows)
+
+
+def _moved(found: Forecasts) -> str:
+    """How far, of the first target in its units."""
+    assert found.fitted.widening is not None
+    each = found.fitted.widening[:, 0] * found.fitted.std[0]
+    return f"{number(float(each[0]))} to {number(float(each[-1]))}"
 
 
 def _errors(found: Forecasts) -> dict[str, np.ndarray]:
@@ -356,8 +396,7 @@ def _by_step(found: Forecasts) -> Html:
 
 
 def _error_name(found: Forecasts) -> str:
-    unit = " (standard deviations)" if found.fitted.targets > 1 else ""
-    return f"mean absolute error{unit}"
+    return "error (deviations)" if found.fitted.targets > 1 else "mean absolute error"
 
 
 def _coverage(found: Forecasts) -> Html:
@@ -381,7 +420,8 @@ def _steps(found: Forecasts) -> Html:
     rows: list[Sequence[Any]] = [
         [f"{step}", *(float(values[step - 1]) for values in lines.values())] for step in steps
     ]
-    caption = f"{_error_name(found).capitalize()} by rows ahead"
+    unit = ", in standard deviations," if found.fitted.targets > 1 else ""
+    caption = f"Mean absolute error{unit} by rows ahead"
     return table(caption, ["rows ahead", *lines], rows)
 
 

@@ -23,7 +23,12 @@ from neurarium.objectives import Objective, negative_log_likelihood, per_step, s
 from neurarium.training import engine, randomness
 from neurarium.training.automatic_choices import Choice, Facts, candidates, choose, comparison
 from neurarium.training.automatic_folds import cross_validate
-from neurarium.training.callbacks import Callback, Checkpoint, EarlyStopping
+from neurarium.training.callbacks import (
+    Callback,
+    Checkpoint,
+    ConformalIntervals,
+    EarlyStopping,
+)
 from neurarium.training.fit import _LOSSES, fit, usual_batch_size
 from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run
@@ -358,4 +363,6 @@ def _with_defaults(
         # An epoch is one step of milliseconds; to write each that is the best so far would take
         # most of the time, and early stopping holds its weights.
         chosen.append(Checkpoint(monitor=None))
+    if isinstance(data.preprocessing, SeriesPreprocessing):
+        chosen.append(ConformalIntervals())
     return chosen

@@ -16,6 +16,7 @@ from neurarium import (
 )
 from neurarium.data import Data, Preprocessing, Resident, Split, Stream, as_split
 from neurarium.data.saving import load_preprocessing, save_preprocessing
+from neurarium.data.series import SeriesPreprocessing
 from neurarium.learning.rule import Rule, value_of
 from neurarium.objectives import Objective, ask
 from neurarium.training import checkpoints
@@ -65,7 +66,10 @@ class Run:
     def attach(self, data: Data) -> "Run":
         """Take these splits as the run's own."""
         self.data, self.task, self.classes = data, data.task, data.classes
-        self.preprocessing, self.transform = data.preprocessing, data.transform
+        own, self.preprocessing = self.preprocessing, data.preprocessing
+        self.transform = data.transform
+        if isinstance(own, SeriesPreprocessing) and isinstance(data.preprocessing, type(own)):
+            self.preprocessing = data.preprocessing.moved(own.widening)  # the network's, not theirs
         return self
 
     # Asking the model

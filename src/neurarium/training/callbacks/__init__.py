@@ -5,6 +5,7 @@ from neurarium.training.callbacks.base import Callback
 from neurarium.training.callbacks.batch_growth import BatchGrowth
 from neurarium.training.callbacks.checkpoint import Checkpoint
 from neurarium.training.callbacks.clip import Clip
+from neurarium.training.callbacks.conformal import ConformalIntervals
 from neurarium.training.callbacks.early_stopping import EarlyStopping
 from neurarium.training.callbacks.ema import EMA
 from neurarium.training.callbacks.generalization_report import GeneralizationReport
@@ -22,6 +23,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "Clip",
+    "ConformalIntervals",
     "EarlyStopping",
     "GeneralizationReport",
     "GradualUnfreeze",
