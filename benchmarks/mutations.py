@@ -234,6 +234,48 @@ def _other_header(content: bytes, draw: random.Random) -> bytes:
     return re.sub(old, new, content, count=1)
 
 
+def damaged_npy(raw: bytes, draw: random.Random, marker: str) -> bytes:
+    """An array's file: other promises in its header, objects instead of numbers, plain damage."""
+    chance = draw.random()
+    if chance < 0.15:
+        return _planted(raw, "x.npy", draw, marker)
+    return _other_header(raw, draw) if chance < 0.45 else damaged_bytes(raw, draw)
+
+
+def planted_pickle(raw: bytes, draw: random.Random, marker: str) -> bytes:
+    """A pickle that runs a program: alone, within harmless values, or before the good one."""
+    evil, protocol = Planted(marker), draw.randrange(6)
+    kind = draw.randrange(4)
+    if kind == 0:
+        return pickle.dumps(evil, protocol)
+    if kind == 1:
+        return pickle.dumps({0: [1, evil], 1: [evil]}, protocol)
+    if kind == 2:  # by name alone, without a class of ours
+        return b"cos\nmkdir\n(S'%s'\ntR." % marker.encode()
+    return pickle.dumps(evil, 2)[:-1] + b"0" + raw  # run, dropped, and the good one given
+
+
+def damaged_prose(raw: bytes, draw: random.Random) -> bytes:
+    """Text that is not: other encodings, zeros, one gigantic line, nothing."""
+    kind = draw.randrange(8)
+    if kind == 0:
+        return raw.decode().encode(
+            draw.choice(("utf-16", "utf-32", "utf-16-be", "cp1252")), "replace"
+        )
+    if kind == 1:
+        start = draw.randrange(len(raw))
+        return (
+            raw[:start] + draw.choice((b"\0", b"\xff", b"\xed\xa0\x80", b"\xf4\x90")) + raw[start:]
+        )
+    if kind == 2:
+        return draw.choice((b"", b"\n", b"\xef\xbb\xbf", b"\0" * 1000, b"x"))
+    if kind == 3:
+        return raw.replace(b"\n", b" ") * draw.choice((1, 10, 100))
+    if kind == 4:  # nearly every character another one
+        return "".join(chr(draw.randrange(0x20, 0xD000)) for _ in range(3000)).encode()
+    return damaged_bytes(raw, draw) if kind == 5 else damaged_text(raw, draw)
+
+
 def damaged_safetensors(raw: bytes, draw: random.Random) -> bytes:
     """Another header of the right length before the same numbers; at times plain damage."""
     if draw.random() < 0.4:

@@ -49,7 +49,7 @@ def read_planetoid(folder: Path, name: str | None = None) -> tuple[Graph, list[s
     parts = {part: _unpickled(folder / f"ind.{name}.{part}") for part in _PARTS}
     try:
         return _assembled(parts, _test_numbers(folder / f"ind.{name}.test.index"))
-    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         what = f"the files ind.{name}.* in '{folder}' do not fit together"
         raise DataError(f"{what}: {error}") from error
 

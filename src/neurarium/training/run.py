@@ -15,6 +15,8 @@ from neurarium import (
     networks,
 )
 from neurarium.data import Data, Preprocessing, Resident, Split, Stream, as_split
+from neurarium.data.errors import show
+from neurarium.data.plain import fits
 from neurarium.data.saving import load_preprocessing, save_preprocessing
 from neurarium.data.series import SeriesPreprocessing
 from neurarium.learning.rule import Rule, value_of
@@ -281,4 +283,8 @@ def read_config(directory: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict) or not isinstance(config.get("data", {}), dict):
             raise TypeError("it holds no names and values")
+        data = config.get("data", {})
+        for name, kind in {"task": str, "classes": list, "fingerprint": str}.items():
+            if data.get(name) is not None and not fits(data[name], kind):
+                raise TypeError(f"its {name} cannot be {show(data[name])}")
         return config
