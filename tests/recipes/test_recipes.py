@@ -128,6 +128,15 @@ def _outputs_hardly_change_along_the_tangents(table):
     assert table["slope with"] < table["slope without"] / 5
 
 
+def _an_open_gate_lets_gradients_through(table):
+    open_gate, closed = table["LSTM with forget bias 1"], table["LSTM with forget bias 0"]
+    assert open_gate > closed + 0.1
+    # An untrained tanh network: the spectral radius of U(-1/sqrt(n), 1/sqrt(n)) is 1/sqrt(3).
+    assert table["tanh"] == pytest.approx(3**-0.5, abs=0.05)
+    lines = table["share of the gradient by steps back"]
+    assert lines["at the start, IRNN"][-1] > 0.5 > 1e-6 > lines["at the start, GRU"][-1]
+
+
 CHECKS = {
     "activations-digits": _every_activation_is_in_the_table,
     "bad-minima": _the_minimum_is_on_its_way_to_infinity,
@@ -136,6 +145,7 @@ CHECKS = {
     "bn-smoothness": _a_disturbed_normalization_is_still_smoother_than_none,
     "clipping-rnn": _a_clipped_loss_stays_finite,
     "depth-rates": _each_initialization_has_its_rate,
+    "gradient-memory": _an_open_gate_lets_gradients_through,
     "init-sweep": _small_weights_silence_and_large_ones_saturate,
     "l1-digits": _only_the_proximal_step_gives_zeros,
     "nielsen-digits": _wide_weights_and_binary_outputs_are_worse,
