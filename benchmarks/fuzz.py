@@ -38,6 +38,7 @@ LIMIT = 2**30  # bytes of address space beyond what the libraries take
 PATIENCE, LONGEST = 10.0, 300.0  # seconds for one file: of a processor, and of the clock
 OUTCOMES = ("loaded", "refused", "crashed", "hung", "killed", "executed")
 BAD = OUTCOMES[2:]
+_STARTING = threading.Lock()
 
 
 def main() -> None:
@@ -59,7 +60,6 @@ def main() -> None:
 def fuzz(files: int, kinds: list[str], seed: int, processes: int) -> dict[str, list[Any]]:
     """What became of each file, by kind."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        fuzz_files.make_good_files(Path(folder) / "good")
         waiting: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         for i in range(files):
             waiting.put((kinds[i % len(kinds)], i // len(kinds)))
@@ -105,7 +105,8 @@ def _feed(folder: Path, seed: int, number: int, waiting: Any, found: Any) -> Non
         except queue.Empty:
             break
         if child is None:
-            child = _spawn(folder, seed, number)
+            with _STARTING:  # the first one makes the good files
+                child = _spawn(folder, seed, number)
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdin.write(f"{kind} {case}\n")
@@ -171,6 +172,8 @@ def serve(folder: Path, seed: int) -> None:
     import neurarium.report
     import neurarium.training.automatic  # noqa: F401
 
+    if not (folder / "good").exists():
+        fuzz_files.make_good_files(folder / "good")
     reader = Reader(folder, seed)
     for kind in KINDS:  # whatever is imported late is imported now
         reader.judge(kind, -1)

@@ -5,6 +5,7 @@ to leave the file good. It puts a file into the folder and gives what reads it.
 """
 
 import gzip
+import importlib.util
 import json
 import random
 import shutil
@@ -233,6 +234,8 @@ KINDS: dict[str, Callable[[Reader, Path, random.Random, bool], Read]] = {
     "pictures": _pictures, "planetoid": _planetoid, "nodes": _nodes, "text": _text,
     "series": _series, "safetensors": _weights, "config": _config, "checkpoint": _checkpoint,
 }  # fmt: skip
+if importlib.util.find_spec("pyarrow") is None:
+    KINDS.pop("parquet")
 ROWS = {
     "table": "t.csv", "images": "idx", "photos": "pictures", "text": "book.txt",
     "reviews": "reviews.csv", "series": "hours.csv", "graph": "nodes.csv",
