@@ -131,6 +131,8 @@ class Data:
 
     def example(self, rows: int = 2) -> dict[str, Tensor]:
         """A first small batch of the training split, as the model meets it."""
+        if type(self.train) is Resident:  # whose batches are its rows
+            return self.prepare(self.train.head(self.train.sizes(rows)[0]).tensors)
         with torch.random.fork_rng():
             batch = next(iter(self.train.batches(rows)))
         return self.prepare(batch)

@@ -90,16 +90,19 @@ class Resident:
         if seed is None:
             yield from self._slices(self.tensors, batch_size)
             return
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator)
-        device = next(iter(self.tensors.values())).device
-        order = order.to(device, non_blocking=True)
+        order = self.order(seed)
         if sum(t.numel() * t.element_size() for t in self.tensors.values()) < _PERMUTE_WHOLE_BYTES:
             whole = {name: t.index_select(0, order) for name, t in self.tensors.items()}
             yield from self._slices(whole, batch_size)
             return
         for index in order.split(self.sizes(batch_size)):
             yield {name: t.index_select(0, index) for name, t in self.tensors.items()}
+
+    def order(self, seed: int) -> Tensor:
+        """The rows' numbers in the order that `seed` draws."""
+        generator = torch.Generator().manual_seed(seed)
+        device = next(iter(self.tensors.values())).device
+        return torch.randperm(len(self), generator=generator).to(device, non_blocking=True)
 
     def _slices(
         self, tensors: Mapping[str, Tensor], batch_size: int

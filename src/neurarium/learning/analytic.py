@@ -110,14 +110,21 @@ class ByHand:
         self.loss, self.target = _loss(objective), objective.target
         _check_parameters(model, self.layers)
         self.modules = list(model.modules())
+        self.in_numpy: Any = None  # the same for small networks, once it was needed
 
     def serves(self, batch: Batch) -> bool:
         """Whether this batch can be done so: nobody listens inside, and the target is usual."""
+        autocast = torch.is_autocast_enabled(batch["input"].device.type)
+        return not autocast and self.fits(batch) and self.is_unheard()
+
+    def fits(self, batch: Batch) -> bool:
+        """Whether the batch is rows of numbers with the loss's usual target."""
+        return self.loss.applies(batch[self.target]) and self.chain.enters_as_rows(batch["input"])
+
+    def is_unheard(self) -> bool:
+        """Whether no hook waits for what happens inside the model."""
         return (
-            not torch.is_autocast_enabled(batch["input"].device.type)
-            and self.loss.applies(batch[self.target])
-            and self.chain.enters_as_rows(batch["input"])
-            and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
+            not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
             and not any(
                 m._forward_hooks or m._forward_pre_hooks or m._backward_hooks
                 or m._backward_pre_hooks
@@ -190,6 +197,8 @@ def _add(parameter: Tensor, gradient: Tensor) -> None:
 
 
 class _CrossEntropy:
+    of = staticmethod(losses.cross_entropy)
+
     def applies(self, target: Tensor) -> bool:
         return target.ndim == 1 and target.dtype == torch.int64
 
@@ -206,6 +215,8 @@ class _CrossEntropy:
 
 
 class _MeanSquaredError:
+    of = staticmethod(losses.mse)
+
     def applies(self, target: Tensor) -> bool:
         return target.is_floating_point()
 

@@ -164,9 +164,19 @@ class Backprop:
             self.scaler.update()
         for parameter in self.trained:  # what zero_grad does, without its profiling
             parameter.grad = None
+        self.advance()
+        return outputs
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step is the optimizer's along the whole gradient as it is."""
+        clipped = not (self.max_grad_norm is None is self.max_grad_value)
+        return self.scaler is None and self.gradient_accumulation_steps == 1 and not clipped
+
+    def advance(self) -> None:
+        """Count a step, and set the next one's rate and momentum."""
         self.steps += 1
         self._follow_schedule()
-        return outputs
 
     def _backward(self, batch: Batch, share: float) -> dict[str, Tensor]:
         if self.by_hand is not None and self.scaler is None and self.by_hand.serves(batch):

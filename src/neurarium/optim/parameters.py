@@ -64,6 +64,10 @@ def get(name: str) -> Any:
 def supports_fused(optimizer: Any, parameters: Iterable[Tensor]) -> bool:
     """Whether the optimizer class has a fused kernel for all these parameters."""
     optimizer = getattr(optimizer, "func", optimizer)
+    parameters = list(parameters)
+    in_parts = any(hasattr(p, "full_tensor") for p in parameters)  # spread over processes
+    if in_parts and optimizer not in (torch.optim.Adam, torch.optim.AdamW):
+        return False
     kinds = {(p.device.type, p.is_floating_point()) for p in parameters}
     return "fused" in inspect.signature(optimizer).parameters and kinds <= {
         ("cpu", True),
@@ -96,12 +100,10 @@ def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     Where somebody listens (a step hook, a torch scheduler that counts steps) it is the whole step.
     """
     inner = torch.no_grad()(inspect.unwrap(type(optimizer).step))
-    heard = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-    everywhere = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
-    kernel = _FUSED_ADAM.get(type(optimizer))
+    kernel = FUSED_ADAM.get(type(optimizer))
 
     def step() -> object:
-        if "step" in vars(optimizer) or any(heard) or any(everywhere):
+        if is_heard(optimizer):
             return optimizer.step()
         if kernel is not None and _adam_step(optimizer, kernel):
             return None
@@ -110,7 +112,18 @@ def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     return optimizer.step if optimizer.defaults.get("differentiable") else step
 
 
-_FUSED_ADAM: dict[type, Callable[..., None]] = {
+def is_heard(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether something waits for the optimizer's steps: a hook, or a torch scheduler."""
+    return bool(
+        "step" in vars(optimizer)
+        or optimizer._optimizer_step_pre_hooks
+        or optimizer._optimizer_step_post_hooks
+        or _global_optimizer_pre_hooks
+        or _global_optimizer_post_hooks
+    )
+
+
+FUSED_ADAM: dict[type, Callable[..., None]] = {
     torch.optim.Adam: torch._fused_adam_,
     torch.optim.AdamW: torch._fused_adamw_,
 }

@@ -11,6 +11,7 @@ import os
 # From malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT = 1 << 30  # bytes
+_WORTH_GIVING_BACK = 64 << 20
 
 
 @functools.cache
@@ -29,9 +30,26 @@ def keep_freed_memory() -> bool:
 
 
 def give_back() -> None:
-    """Return what is free to the system."""
-    if keep_freed_memory() and (trim := _function("malloc_trim")) is not None:
+    """Return what is free to the system, if it is more than a little."""
+    trim = _function("malloc_trim")
+    if keep_freed_memory() and trim is not None and _free_bytes() > _WORTH_GIVING_BACK:
         trim(0)
+
+
+class _Info(ctypes.Structure):
+    """`struct mallinfo2`."""
+
+    names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in names.split()]
+
+
+def _free_bytes() -> int:
+    """What the allocator holds for later."""
+    mallinfo = _function("mallinfo2")  # since glibc 2.33
+    if mallinfo is None:
+        return _KEPT
+    mallinfo.restype = _Info
+    return mallinfo().fordblks
 
 
 def _function(name: str) -> "ctypes._NamedFuncPointer | None":

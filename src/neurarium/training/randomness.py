@@ -11,7 +11,10 @@ import torch
 
 def seed_everything(seed: int) -> None:
     """Seed torch (all devices), NumPy's global state and Python's `random`."""
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # torch's function then notes where it was called from, for a device that may yet come
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - users' transforms draw from it
     random.seed(seed)
 

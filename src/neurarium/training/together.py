@@ -5,6 +5,7 @@ A small network's step is mostly the calling of kernels; eight networks side by 
 
 import copy
 import functools
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from neurarium.data.scale import Affine
 from neurarium.learning import Backprop, NonFiniteError
 from neurarium.learning.backprop_by_hand import Dense, dense_layers, through
 from neurarium.learning.chain import Chain, answering
+from neurarium.learning.perceptron_in_numpy import PerceptronInNumpy, knows, small_products
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
 from neurarium.objectives.supervised import plain_loss
@@ -35,6 +37,7 @@ __all__ = ["fit_together", "why_not_together"]
 Loss = Callable[..., tuple[Tensor, Tensor]]
 Metric = Callable[[Tensor, Tensor], Any]
 
+_BATCHES_AT_ONCE = 32
 # Above so many operations a step, a network keeps a core busy by itself and gains nothing.
 _FLOPS_WORTH_STACKING = 2e8
 
@@ -85,7 +88,12 @@ def fit_together(
         raise ValueError(f"these networks cannot be trained together: {reason}; take fit for each")
     facts = engine.inspect(models[0], objective, own[0].example(batch_size), "cpu")
     settings = engine.decide(facts, threads=threads)
-    with settings.active(), torch.random.fork_rng(), _Stack(models) as stack:
+    with (
+        settings.active(),
+        torch.random.fork_rng(),
+        small_products(),
+        _Stack(models, objective) as stack,
+    ):
         return _train(
             stack,
             own,
@@ -153,6 +161,11 @@ def _obstacle(
         layers = dense_layers(chain)
     except ValueError as error:
         return str(error)
+    outputs = layers[-1].linear.out_features
+    if slope is _cross_entropy and any(
+        int(s.tensors[objective.target].max()) >= outputs for s in splits
+    ):
+        return f"some class numbers are beyond the {outputs} outputs"
     if not all(chain.enters_as_rows(one.example()["input"]) for one in data):
         return "their inputs are not rows of numbers, or are changed before the first layer"
     own = {id(p) for layer in layers for p in layer.linear.parameters()}
@@ -192,8 +205,10 @@ def _train(
         for batch in _batches(train, batch_size, seeds, epoch):
             rows = batch["input"].shape[1]
             loss = stack.gradients(batch, slope_of, objective.target)
-            for k in loss.isfinite().logical_not().nonzero().flatten().tolist():
-                failed.setdefault(k, NonFiniteError(f"the loss is {loss[k]} in epoch {epoch + 1}"))
+            if not math.isfinite(loss.sum().item()):
+                for k in (~loss.isfinite()).nonzero().flatten().tolist():
+                    what = f"the loss is {loss[k]} in epoch {epoch + 1}"
+                    failed.setdefault(k, NonFiniteError(what))
             for k, rule in enumerate(moving):
                 if len(moving) == 1 or (k not in failed and k not in done):
                     norms[k] += rows * float(rule.update({}).get("grad_norm", 0.0))
@@ -270,10 +285,26 @@ def _batches(
     splits: Sequence[Resident], batch_size: int, seeds: Sequence[int], epoch: int
 ) -> Iterator[dict[str, Tensor]]:
     """Each network's batches in its own order, side by side: (networks, rows, ...)."""
-    orders = (randomness.epoch_seed(seed, epoch) for seed in seeds)
-    own = [split.batches(batch_size, order) for split, order in zip(splits, orders, strict=True)]
-    for parts in zip(*own, strict=True):
-        yield {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+    orders = [
+        split.order(randomness.epoch_seed(seed, epoch))
+        for split, seed in zip(splits, seeds, strict=True)
+    ]
+    start = 0
+    # So many at once that calls are few and memory is not doubled.
+    sizes = splits[0].sizes(batch_size)
+    for few in (sizes[i : i + _BATCHES_AT_ONCE] for i in range(0, len(sizes), _BATCHES_AT_ONCE)):
+        rows = slice(start, start := start + sum(few))
+        columns = {
+            name: torch.stack(
+                [
+                    s.tensors[name].index_select(0, o[rows])
+                    for s, o in zip(splits, orders, strict=True)
+                ]
+            ).split(few, 1)
+            for name in splits[0].tensors
+        }
+        for parts in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, parts, strict=True))
 
 
 @torch.no_grad()
@@ -299,11 +330,17 @@ def _evaluate(
 class _Stack:
     """Networks whose parameters are, inside the context, views of one tensor a layer."""
 
-    def __init__(self, models: Sequence[nn.Module]) -> None:
+    def __init__(self, models: Sequence[nn.Module], objective: Any) -> None:
         self.models = list(models)
-        self.chains = [Chain(model, "fit_together") for model in models]
-        members = [dense_layers(chain) for chain in self.chains]
-        self.layers = [_Layer(same) for same in zip(*members, strict=True)]
+        first = dense_layers(Chain(models[0], "fit_together"))
+        self.layers = [
+            _Layer(layer, [cast(nn.Linear, model.get_submodule(layer.name)) for model in models])
+            for layer in first
+        ]
+        self.in_numpy: PerceptronInNumpy | None = None
+        loss = plain_loss(objective)
+        if all(knows(layer.first.function, loss) for layer in self.layers):
+            self.in_numpy = PerceptronInNumpy([layer.arrays() for layer in self.layers], loss)
 
     def __enter__(self) -> "_Stack":
         return self
@@ -339,6 +376,12 @@ class _Stack:
         self, batch: Mapping[str, Tensor], slope_of: Loss, target: str
     ) -> Float[Tensor, " networks"]:
         """Every network's loss; the gradients lie in its parameters."""
+        if self.in_numpy is not None:
+            x = batch["input"].flatten(2).mT.numpy()
+            loss = torch.from_numpy(self.in_numpy.gradients(x, batch[target].numpy()))
+            for layer in self.layers:
+                layer.hand_over()
+            return loss
         h, passed = batch["input"].flatten(2), []
         for layer in self.layers:
             z = layer.sums(h)
@@ -357,10 +400,9 @@ class _Stack:
 class _Layer:
     """The same layer of all networks."""
 
-    def __init__(self, members: Sequence[Dense]) -> None:
-        self.first = members[0]
+    def __init__(self, first: Dense, linears: list[nn.Linear]) -> None:
+        self.first, self.linears = first, linears
         self.stacked: dict[str, nn.Parameter] = {}  # where one rule moves all networks
-        self.linears = [member.linear for member in members]
         self.weight = torch.stack([one.weight.detach() for one in self.linears])
         self.weight_slope = torch.empty_like(self.weight)
         self.bias = self.bias_slope = torch.empty(0)
@@ -382,6 +424,18 @@ class _Layer:
         torch.bmm(delta.transpose(1, 2), h, out=self.weight_slope)
         if len(self.bias):
             torch.sum(delta, 1, out=self.bias_slope)
+        self.hand_over()
+
+    def arrays(self) -> tuple[Any, Any, Any, Any, Any]:
+        """Views of all numbers for `PerceptronInNumpy`."""
+        weight, slope = self.weight.numpy(), self.weight_slope.numpy()
+        if not len(self.bias):
+            return weight, slope, None, None, self.first.function
+        bias = self.bias.numpy()[..., None]
+        return weight, slope, bias, self.bias_slope.numpy(), self.first.function
+
+    def hand_over(self) -> None:
+        """Make the slopes the parameters' gradients."""
         if self.stacked:
             for name, parameter in self.stacked.items():
                 parameter.grad = self.weight_slope if name == "weight" else self.bias_slope

@@ -27,6 +27,7 @@ from neurarium.training.history import History
 from neurarium.training.interrupts import Interrupted, Signals
 from neurarium.training.memory import explained
 from neurarium.training.nonfinite import describe, explain
+from neurarium.training.quick_steps import quick_steps
 
 Metric = Callable[[Tensor, Tensor], Any]
 
@@ -141,19 +142,21 @@ class Trainer:
     def _run_epoch(self, signals: Signals) -> None:
         self.emit("on_train_epoch_start")
         self.model.train()
-        for batch in self._epoch_batches():
-            self.emit("on_train_batch_start", batch, self.batch)
-            outputs = self._step(batch)
-            if self.step == 0:
-                self.processes.check_same(self.model, self.rule)
-            self.step, self.batch = self.step + 1, self.batch + 1
-            self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
-            received, limit = self.processes.agree(signals.received, self._limit_reached())
-            if received:
-                raise Interrupted(received, self.save_checkpoint("last"))
-            self.at_limit = bool(limit)
-            if self.at_limit:
-                break
+        received = 0
+        with quick_steps(self, self._step) as step:
+            for batch in self._epoch_batches():
+                self.emit("on_train_batch_start", batch, self.batch)
+                outputs = step(batch)
+                if self.step == 0:
+                    self.processes.check_same(self.model, self.rule)
+                self.step, self.batch = self.step + 1, self.batch + 1
+                self.emit("on_train_batch_end", outputs, batch, self.batch - 1)
+                received, limit = self.processes.agree(signals.received, self._limit_reached())
+                self.at_limit = bool(limit)
+                if received or self.at_limit:
+                    break
+        if received:
+            raise Interrupted(received, self.save_checkpoint("last"))
         if not self.batch:
             raise ValueError("the training data gave no batch; check its length and batch_size")
         self._end_epoch()
@@ -225,15 +228,17 @@ class Trainer:
     def _epoch_batches(self) -> Iterator[dict[str, Tensor]]:
         """This epoch's batches, without those that were done before a resume."""
         seed = randomness.epoch_seed(self.seed, self.epoch) if self.shuffle else None
-        batches = self._drawn_alike(self.train.batches(self.batch_size, seed))
-        now = randomness.capture()
-        if self.epoch_start is None:
-            self.epoch_start = now
-        else:  # a loader's own draws must be those of the first time
+        batches = self.train.batches(self.batch_size, seed)
+        if not isinstance(self.train, Resident):  # which draws from nothing but that seed
+            batches = self._drawn_alike(batches)
+        if self.epoch_start is not None:  # a loader's own draws must be those of the first time
+            now = randomness.capture()
             randomness.restore(self.epoch_start)
             for _ in range(self.batch):
                 next(batches)
             randomness.restore(now)
+        elif self.directory is not None:
+            self.epoch_start = randomness.capture()
         left = None if self.train_batches is None else self.train_batches - self.batch
         return self._prepared(itertools.islice(batches, left), self.train, training=True)
 

@@ -22,6 +22,7 @@ class Callback:
 
     order = 0
     first_process_only = False  # whether it writes or shows, so that one process does for all
+    reads_steps = True  # whether events within an epoch look at weights, slopes, batch or outputs
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -52,6 +53,7 @@ class Callback:
 
 
 EVENTS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+STEP_EVENTS = EVENTS[EVENTS.index("on_train_batch_start") : EVENTS.index("on_train_epoch_end")]
 
 
 def check_events(cls: type) -> None:

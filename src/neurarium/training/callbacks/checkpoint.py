@@ -44,6 +44,7 @@ class Checkpoint(Callback):
         self.every_n_seconds = every_n_seconds
         self.kept: list[tuple[float, str]] = []  # (value, less is better; directory), best first
         self._written, self._judged = time.monotonic(), False
+        self.reads_steps = bool(every_n_steps)
 
     def on_train_batch_end(
         self, trainer: "Trainer", outputs: Any, batch: Any, batch_idx: int

@@ -42,6 +42,7 @@ class Progress(Callback):
 
     order = 40
     first_process_only = True
+    reads_steps = False
 
     def __init__(self, stream: io.TextIOBase | None = None, interval: float | None = None) -> None:
         self.stream = cast(Any, stream or sys.stderr)
