@@ -9,6 +9,7 @@ from neurarium.report import (
     forecasts,
     graphs,
     language,
+    lengths,
     overview,
     results,
     texts,
@@ -68,13 +69,14 @@ def _of_rows(facts: Facts) -> list[Html | None]:
     written = texts.of_texts(facts)
     if written is not None:
         judged = [overview.headline(facts), results.test_figures(facts), results.errors(facts)]
-        return [*judged, *written, results.calibration(facts)]
+        return [*judged, lengths.by_length(facts), *written, results.calibration(facts)]
     importance = examples.measure_importance(facts)
     return [
         overview.headline(facts),
         results.test_figures(facts),
         results.errors(facts),
         graphs.of_nodes(facts),
+        lengths.by_length(facts),
         examples.worst_examples(facts, importance),
         examples.important_columns(facts, importance),
         examples.important_pixels(facts),
