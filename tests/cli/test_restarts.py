@@ -51,23 +51,41 @@ def test_only_what_was_killed_begins_again(launched, codes, launches, exit_code,
     assert capsys.readouterr().err.count("all begin again") == launches - 1
 
 
-def test_the_folder_of_a_job_is_found_again_only_after_a_restart(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job-7")
-    monkeypatch.delenv("NEURARIUM_JOB", raising=False)
-    workers.take_note(tmp_path, tmp_path / "digits" / "now")
-    assert workers.begun(tmp_path) is None
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert workers.begun(tmp_path) == tmp_path / "digits" / "now"
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job-8")
-    assert workers.begun(tmp_path) is None
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job-7")
+@pytest.fixture
+def job(monkeypatch):
+    """`job(restarts=1, name="none")` sets the environment that torchrun would, of one process."""
+
+    def set_environment(restarts=0, name="none"):
+        monkeypatch.setenv("WORLD_SIZE", "1")
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", str(restarts))
+        monkeypatch.delenv("NEURARIUM_JOB", raising=False)
+
+    return set_environment
+
+
+def test_the_folder_of_a_job_without_a_name_is_found_again_only_after_a_restart(tmp_path, job):
+    job()
+    workers.take_note(tmp_path, tmp_path / "digits" / "now", "fit digits")
+    assert workers.begun(tmp_path, "fit digits") is None
+    job(restarts=1)
+    assert workers.begun(tmp_path, "fit digits") == tmp_path / "digits" / "now"
     workers.forget(tmp_path)
-    assert workers.begun(tmp_path) is None
+    assert workers.begun(tmp_path, "fit digits") is None
     assert not list(tmp_path.iterdir())
 
 
+def test_the_folder_of_a_job_with_a_name_is_found_by_nodes_that_join_later(tmp_path, job):
+    job(name="job-7")
+    workers.take_note(tmp_path, tmp_path / "digits" / "now", "fit digits")
+    assert workers.begun(tmp_path, "fit digits") == tmp_path / "digits" / "now"
+    assert workers.begun(tmp_path, "fit digits --epochs=3") is None  # another command begins
+    job(name="job-8")
+    assert workers.begun(tmp_path, "fit digits") is None
+
+
 def test_a_process_alone_leaves_no_note(tmp_path, monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    workers.take_note(tmp_path, tmp_path / "run")
+    for name in ("WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    workers.take_note(tmp_path, tmp_path / "run", "fit digits")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -91,3 +92,42 @@ def test_a_run_whose_data_has_changed_is_not_resumed(neurarium, workplace):
     assert result.code == 2
     assert result.is_one_sentence
     assert "is not what it was" in result.err
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_stopped_before_its_first_step_starts_over_to_the_same_weights(
+    name, code, workplace, shell, neurarium
+):
+    # Its candidates are compared for seconds before a network is chosen.
+    words = ["fit", "wine", "--epochs=3", "--no-report"]
+    assert neurarium(*words, "--directory=whole").code == 0
+    (expected,) = Path("whole").glob(f"*/*/{WEIGHTS}")
+    process = shell(*words)
+    deadline = time.monotonic() + 60
+    while not list(Path("runs").glob("*/*/config.yaml")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate()
+    (folder,) = Path("runs").glob("*/*")
+    assert process.returncode == code
+    assert err == f"neurarium: interrupted by {name}; go on with: neurarium resume {folder}\n"
+    assert not (folder / "checkpoints").exists()
+
+    result = neurarium("resume", folder, "--no-report")
+    assert result.code == 0
+    assert f"{folder} has no checkpoint yet; starting over in the same way" in result.out
+    assert (folder / WEIGHTS).read_bytes() == expected.read_bytes()
+
+
+def test_a_signal_before_there_is_a_run_says_so(monkeypatch, neurarium):
+    def load(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("neurarium.data.load", load)
+    result = neurarium("fit", "digits")
+    assert result.code == 143
+    assert result.err == "neurarium: interrupted by SIGTERM; no run was begun yet: say it again\n"
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert not Path("runs").exists()

@@ -80,6 +80,26 @@ def test_a_run_resumed_after_any_step_ends_in_the_same_bytes(stop, make, tmp_pat
     assert history == history_again
 
 
+def test_a_script_that_resumes_by_itself_begins_and_goes_on(tmp_path, data):
+    weights, history = train(data, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(data, tmp_path / "cut", 12, resume="auto")
+    again, history_again = train(data, tmp_path / "cut", resume="auto")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert history == history_again
+
+
+def test_a_damaged_checkpoint_is_no_reason_to_begin_again_unseen(tmp_path, data, unchecked):
+    train(data, tmp_path)
+    for weights in tmp_path.glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="is damaged"),
+        pytest.raises(CheckpointError, match="every checkpoint in"),
+    ):
+        train(data, tmp_path, resume="auto")
+
+
 def test_a_checkpoint_is_tensors_numbers_and_json_only(tmp_path, data):
     train(data, tmp_path)
     last = tmp_path / "checkpoints" / "last"

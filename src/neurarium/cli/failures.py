@@ -16,7 +16,8 @@ FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 1, 2, 130, 141
 def report(error: BaseException) -> int:
     """Say what went wrong, and return the exit code."""
     code, sentence = explain(error)
-    if os.environ.get("RANK", "0") != "0" and code in (USAGE, INTERRUPTED):
+    said_once = code == USAGE or isinstance(error, KeyboardInterrupt)
+    if os.environ.get("RANK", "0") != "0" and said_once:
         return code  # the first of several processes says the same
     print(f"neurarium: {sentence}", file=sys.stderr)
     return code

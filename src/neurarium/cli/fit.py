@@ -9,6 +9,7 @@ import typer
 
 from neurarium.cli import flags
 from neurarium.cli import workers as several
+from neurarium.cli.early import resumable, stoppable
 from neurarium.cli.output import Output
 from neurarium.cli.resume import go_on
 
@@ -64,6 +65,7 @@ def fit(
     compile: flags.Compile = None,
     channels_last: flags.ChannelsLast = None,
     workers: flags.Workers = None,
+    strategy: flags.Strategy = None,
     fast_dev_run: flags.FastDevRun = False,
     name: flags.Name = None,
     directory: flags.Directory = Path("runs"),
@@ -86,21 +88,20 @@ def fit(
     command = _command(source, {**reading, **options})
     if val_size or patience:  # small sets would otherwise be trained on these rows too
         options["validate"] = True
-    with Output(as_json, quiet, verbose) as output:
-        if (folder := several.begun(directory)) is not None:
-            go_on(folder, output, not no_report)
+    with Output(as_json, quiet, verbose) as output, stoppable("no run was begun yet: say it again"):
+        if (folder := several.begun(directory, command)) is not None:
+            go_on(folder, output, not no_report, strategy)
             several.forget(directory)
             return
         data = _load(source, reading, output)
-        if not several.is_first():
-            _help(data, options, output)
-            return
-        record = {"command": command, "options": options}
         if fast_dev_run:
-            _try(data, record, output)
+            _try(data, {"command": command, "options": options}, output, strategy)
+        elif not several.is_first():  # another process writes it down
+            _help(data, options, output, strategy)
         else:
             place = directory, name or data.name
-            _train(data, record, place, output, not no_report)
+            record = {"command": command, "options": options}
+            _train(data, record, place, output, not no_report, strategy)
 
 
 def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
@@ -112,31 +113,38 @@ def _load(source: str, reading: dict[str, Any], output: Output) -> Any:
     return data
 
 
-def _help(data: Any, options: dict[str, Any], output: Output) -> None:
-    """Take part in a training that another process writes down."""
+def _help(data: Any, options: dict[str, Any], output: Output, strategy: str | None) -> None:
     from neurarium.cli.training import train
 
-    train(data, {"options": options}, None, output)
+    train(data, {"options": options}, None, output, strategy=strategy)
 
 
-def _try(data: Any, record: dict[str, Any], output: Output) -> None:
+def _try(data: Any, record: dict[str, Any], output: Output, strategy: str | None) -> None:
     from neurarium.cli.training import finish, train
 
     options = {**record["options"], "fast_dev_run": True}
-    finish(train(data, {**record, "options": options}, None, output), output)
+    run = train(data, {**record, "options": options}, None, output, strategy=strategy)
+    if several.is_first():
+        finish(run, output)
 
 
 def _train(
-    data: Any, record: dict[str, Any], place: tuple[Path, str], output: Output, report: bool
+    data: Any,
+    record: dict[str, Any],
+    place: tuple[Path, str],
+    output: Output,
+    report: bool,
+    strategy: str | None,
 ) -> None:
     from neurarium.cli.folders import new_folder
     from neurarium.cli.training import begin, finish, train
 
     with new_folder(*place) as folder:
         begin(data, record, folder, output)
-        several.take_note(place[0], folder)
-        run = train(data, record, folder, output)
-    finish(run, output, report)
+        several.take_note(place[0], folder, record["command"])
+        with stoppable(resumable(folder)):
+            run = train(data, record, folder, output, strategy=strategy)
+            finish(run, output, report)
     several.forget(place[0])
 
 

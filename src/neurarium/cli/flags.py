@@ -88,6 +88,9 @@ Threads = Annotated[int | None, Option(min=1, metavar="N", help="Of the CPU.")]
 Workers = Annotated[
     int | None, Option(min=1, metavar="N", help="Processes of this machine that share each batch.")
 ]
+Strategy = Annotated[
+    str | None, Option(metavar="NAME", help="What workers hold: ddp all weights, fsdp parts.")
+]
 Compile = Annotated[bool | None, Option("--compile/--no-compile", help="Compile the network.")]
 ChannelsLast = Annotated[
     bool | None, Option("--channels-last/--no-channels-last", help="Memory layout of pictures.")

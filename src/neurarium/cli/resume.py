@@ -10,6 +10,7 @@ import typer
 
 from neurarium.cli import flags
 from neurarium.cli import workers as several
+from neurarium.cli.early import resumable, stoppable
 from neurarium.cli.output import Output
 from neurarium.cli.recorded import recorded
 
@@ -17,6 +18,7 @@ from neurarium.cli.recorded import recorded
 def resume(
     run: flags.RunFolder,
     workers: flags.Workers = None,
+    strategy: flags.Strategy = None,
     no_report: flags.NoReport = False,
     as_json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -31,16 +33,16 @@ def resume(
     if workers is not None and workers > 1 and "RANK" not in os.environ:
         raise typer.Exit(several.start(workers, context.obj))
     folder = folders.find_run(run, finished=False)
-    with Output(as_json, quiet) as output:
+    with Output(as_json, quiet) as output, stoppable(resumable(folder)):
         finished = folder / folders.RESULT
         if finished.is_file():
             output.say(f"{folder} is finished; neurarium evaluate {folder} judges it again")
             output.result(json.loads(finished.read_text(encoding="utf-8")))
             return
-        go_on(folder, output, not no_report)
+        go_on(folder, output, not no_report, strategy)
 
 
-def go_on(folder: Path, output: Output, report: bool) -> None:
+def go_on(folder: Path, output: Output, report: bool, strategy: str | None) -> None:
     """Train on from the folder's last checkpoint, and judge; of several processes, all do."""
     from neurarium.cli import folders
     from neurarium.cli.training import finish, train
@@ -55,7 +57,7 @@ def go_on(folder: Path, output: Output, report: bool) -> None:
         meta = checkpoints.read_meta(found)
     except checkpoints.CheckpointError as error:
         found = None
-        none = "no checkpoint in" in str(error)
+        none = isinstance(error, checkpoints.NoCheckpointError)
         why = f"{folder} has no checkpoint yet" if none else str(error)
         output.say(f"{why}; starting over in the same way")
     else:
@@ -68,7 +70,7 @@ def go_on(folder: Path, output: Output, report: bool) -> None:
     own = folder if several.is_first() else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="begun by")  # it has been said
-        run = train(data, record, own, output, choice=choice, resume=found)
+        run = train(data, record, own, output, choice=choice, resume=found, strategy=strategy)
     if own is not None:
         finish(run, output, report)
 

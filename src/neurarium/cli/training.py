@@ -32,6 +32,7 @@ def train(
     *,
     choice: Mapping[str, Any] | None = None,
     resume: bool | Path | None = None,
+    strategy: str | None = None,
 ) -> "Run":
     """Train with the defaults that fit the data, and the options that override them.
 
@@ -39,6 +40,7 @@ def train(
         record: what `config.yaml` keeps of the command, enough to begin it again: `options`.
         choice: the defaults that the run was begun with, to go on with the same.
         resume: the checkpoint to go on from; True takes the folder's last.
+        strategy: what each of several processes holds, which a resumed run may do otherwise.
     """
     from neurarium._names import resolve
     from neurarium.training import Progress, automatic, callbacks
@@ -48,6 +50,8 @@ def train(
     stream = io.StringIO() if output.quiet else sys.stderr
     shown: Any = [Progress(stream), Progress(output.log)]  # type: ignore[arg-type]
     options = dict(record["options"])
+    if strategy is not None:
+        options["strategy"] = strategy
     named = [resolve(name, callbacks, "callback")() for name in options.pop("callback", ())]
     return automatic.fit_source(
         data,

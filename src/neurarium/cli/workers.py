@@ -14,6 +14,7 @@ from neurarium.cli.failures import FAILED, INTERRUPTED
 
 _RESTARTS = 3
 _JOB, _AGAIN = "NEURARIUM_JOB", "NEURARIUM_RESTARTS"
+_NO_NAME = "none"  # torchrun's name for a job that was given none
 
 
 def processes() -> int:
@@ -59,35 +60,51 @@ def start(count: int, arguments: Sequence[str]) -> int:
     return 0
 
 
-def take_note(parent: Path, folder: Path) -> None:
+def take_note(parent: Path, folder: Path, command: str) -> None:
     """Leave word, beside the run folders, of the one that this job trains into."""
-    if (note := _note(parent)) is not None:
-        note.write_text(str(folder.resolve()), encoding="utf-8")
+    if is_first() and (note := _note(parent)) is not None:
+        note.write_text(f"{folder.resolve()}\n{command}", encoding="utf-8")
 
 
 def forget(parent: Path) -> None:
     """The job has ended."""
-    if (note := _note(parent)) is not None:
+    if is_first() and (note := _note(parent)) is not None:
         note.unlink(missing_ok=True)
 
 
-def begun(parent: Path) -> Path | None:
-    """The run folder of this job if its processes were started again, else None."""
+def begun(parent: Path, command: str) -> Path | None:
+    """The run folder of this job if its processes were started again, else None.
+
+    The first decides for all: of several machines one may be new, and the others not.
+    """
+    found = _noted(parent, command) if is_first() else None
+    if processes() > 1:
+        from neurarium.training.distributed.processes import Processes
+
+        found = Processes.find().same_path(found)
+    return found
+
+
+def _noted(parent: Path, command: str) -> Path | None:
     again = (os.environ.get(name, "0") for name in (_AGAIN, "TORCHELASTIC_RESTART_COUNT"))
     note = _note(parent)
-    if note is None or not any(map(int, again)) or not note.is_file():
+    if note is None or not note.is_file() or not (_is_named() or any(map(int, again))):
         return None
-    return Path(note.read_text(encoding="utf-8"))
+    folder, _, its_command = note.read_text(encoding="utf-8").partition("\n")
+    return Path(folder) if its_command == command else None
+
+
+def _is_named() -> bool:
+    """Whether the job has a name of its own (`--rdzv-id`): then no other job has left its note."""
+    return _JOB not in os.environ and os.environ.get("TORCHELASTIC_RUN_ID", _NO_NAME) != _NO_NAME
 
 
 def _note(parent: Path) -> Path | None:
-    """The file of this job's note; None for a process alone."""
-    if processes() < 2:
+    """The file of this job's note; None for a process that nobody would start again."""
+    if processes() < 2 and "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    job = os.environ.get(_JOB) or os.environ.get("TORCHELASTIC_RUN_ID", "none")
-    if job == "none":  # torchrun's name where none was given
-        job = str(os.getppid())
-    return parent / f".job-{job}"
+    job = os.environ.get(_JOB) or os.environ.get("TORCHELASTIC_RUN_ID", _NO_NAME)
+    return parent / f".job-{os.getppid() if job == _NO_NAME else job}"
 
 
 def _without(arguments: Sequence[str]) -> list[str]:

@@ -20,13 +20,18 @@ def clip_gradients_(
     """
     parameters = list(parameters)
     if norm is not None and value is None:
-        return clip_grad_norm_(parameters, norm)
+        return _whole(clip_grad_norm_(parameters, norm))
     before = get_total_norm([p.grad for p in parameters if p.grad is not None])
     if value is not None:
         clip_grad_value_(parameters, value)
     if norm is not None:
         clip_grad_norm_(parameters, norm)
-    return before
+    return _whole(before)
+
+
+def _whole(norm: Tensor) -> Tensor:
+    """The norm as a number, where gradients are spread over processes."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
 
 
 @torch.no_grad()

@@ -26,6 +26,10 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete, damaged or belongs to another model."""
 
 
+class NoCheckpointError(CheckpointError):
+    """There is none, and nothing that was one."""
+
+
 @contextmanager
 def reading(what: object) -> Iterator[None]:
     """Whatever damage makes of the code that reads it is one error, which names the file."""
@@ -105,9 +109,13 @@ def _flush(directory: Path) -> None:
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
     """The module's own state, as separate contiguous tensors on the CPU."""
+    return separate(model.state_dict())
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU."""
     return {
-        name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in model.state_dict().items()
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }
 
 
@@ -116,14 +124,18 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
     save_file(dict(tensors), path)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy the file's tensors into the module; its device and memory format stay."""
+def load_weights(
+    model: nn.Module,
+    path: Path,
+    prepare: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> None:
+    """Copy the file's tensors, as `prepare` gives them, into the module as it is placed."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read the weights {path}: {error}") from None
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(prepare(tensors))
     except RuntimeError as error:
         raise CheckpointError(f"the weights {path} are not of this model: {error}") from None
 
@@ -200,7 +212,7 @@ def find(path: Path | str, tell: Callable[[str], object] | None = None) -> Path:
     # `last.new` and `last.old` count: a process may die between the two renames.
     found += [p for p in (path.with_name(path.name + ".old"),) if (p / META).is_file()]
     if not found:
-        raise CheckpointError(f"no checkpoint in {path}; a run folder has one under checkpoints/")
+        raise NoCheckpointError(f"no checkpoint in {path}; a run folder has one under checkpoints/")
     for candidate in sorted(found, key=_age, reverse=True):
         if (why := damage(candidate)) is None:
             return candidate

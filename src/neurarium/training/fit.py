@@ -17,9 +17,20 @@ from neurarium.learning import Backprop, Rule
 from neurarium.metrics import accuracy, scores
 from neurarium.objectives import Objective, supervised
 from neurarium.training import checkpoints, engine, memory, snapshot
-from neurarium.training.callbacks import Callback, Checkpoint, JSONLines, Progress
+from neurarium.training.callbacks import (
+    EMA,
+    BatchGrowth,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    JSONLines,
+    Progress,
+    ReduceOnPlateau,
+    ScheduledSampling,
+)
 from neurarium.training.distributed.compressor import Compressor
 from neurarium.training.distributed.processes import Processes
+from neurarium.training.interrupts import Interrupted
 from neurarium.training.lr_finder import lr_find
 from neurarium.training.run import Run, describe, write_config
 from neurarium.training.trainer import Metric, Trainer
@@ -52,6 +63,7 @@ def fit(
     channels_last: bool | None = None,
     threads: int | None = None,
     compile: bool | None = None,
+    strategy: str = "ddp",
     communication: str | Compressor | None = None,
     callbacks: Sequence[Callback] = (),
     metrics: Sequence[str | Metric] | Mapping[str, Metric] | None = None,
@@ -87,9 +99,12 @@ def fit(
         channels_last: memory format of convolutional nets; decided if None, like the next two.
         threads: CPU threads of this run.
         compile: whether to compile the model.
-        communication: how processes exchange gradients, where `torchrun` started several: the
-            name of a compressor or hook (see `distributed.compression`); None averages them as
-            they are. The first process alone writes files.
+        strategy: what several processes hold, where `torchrun` started them: "ddp" all weights
+            each; "fsdp" a part of each weight, gradient and optimizer state, which are gathered
+            where they are needed.
+        communication: how processes exchange gradients: the name of a compressor or hook (see
+            `distributed.compression`); None averages them as they are. The first process alone
+            writes files.
         callbacks: what happens besides.
         metrics: names of `neurarium.metrics.scores` or functions (output, target) -> number,
             computed on the validation split each epoch; by default accuracy or r2.
@@ -101,7 +116,8 @@ def fit(
         limit_val_batches: likewise of the validation batches.
         directory: the run folder: checkpoints, figures and the model go there; None keeps all in
             memory.
-        resume: a checkpoint or run folder to go on from exactly; True means `directory`'s last.
+        resume: a checkpoint or run folder to go on from exactly; True means `directory`'s last,
+            "auto" too if there is one, for scripts that are started again when they were killed.
         verbose: whether to show progress.
         record: further facts for `config.yaml`.
 
@@ -124,6 +140,7 @@ def fit(
         data = load(data, target, seed=seed)
     processes = Processes.find()
     processes.communicate_by(communication)
+    processes.hold_weights_by(strategy)
     data = data if isinstance(data, Data) else Data(data)
     if isinstance(rule, str):
         rule = cast(Rule, resolve(rule, learning, "rule")())
@@ -137,14 +154,19 @@ def fit(
     processes.copy_from_first(model, objective)
     with memory.explained(model, objective, example):
         facts = engine.inspect(model, objective, example, device)
+    if processes.shares_weights and channels_last is None:
+        channels_last = False  # a part of a weight has no such order
     settings = engine.decide(
         facts, precision=precision, channels_last=channels_last, threads=threads, compile=compile
     )
     settings.place(model)
-    if not resume:
+    directory = processes.same_path(directory)
+    looks = processes.rank == 0 and not fast_dev_run
+    checkpoint = processes.same_path(_checkpoint(resume, directory) if looks else None)
+    if checkpoint is None:
         settings = engine.yield_to_load(settings, model, objective, example)
     if fast_dev_run:
-        epochs, directory, resume = 1, None, False
+        epochs, directory = 1, None
         limit_train_batches = limit_val_batches = max_steps = int(fast_dev_run)
     if overfit_batches:
         data = _first_batches(data, overfit_batches, batch_size)
@@ -162,7 +184,6 @@ def fit(
             )
             lr = processes.of_first({"lr": found.suggestion or _ADAM_RATE})["lr"]
         rule = Backprop(lr=lr, schedule="one_cycle")
-    directory = processes.same_path(directory)
     trainer = Trainer(
         model,
         data,
@@ -183,16 +204,22 @@ def fit(
         processes=processes,
     )
     processes.plan(trainer.steps_per_epoch, rule)
+    described = describe(model)
+    _check_callbacks(trainer)
+    processes.part(model, objective, rule, example, settings)
     trainer.bind()
-    config = _configuration(trainer, record)
-    if resume:
-        if resume is True and directory is None:
-            raise ValueError("resume=True needs the run's directory")
-        snapshot.load(trainer, checkpoints.find(directory if resume is True else resume))  # type: ignore[arg-type]
+    config = _configuration(trainer, described, record)
+    if checkpoint is not None:
+        snapshot.load(trainer, checkpoint)
     if directory is not None and processes.rank == 0:
         directory.mkdir(parents=True, exist_ok=True)
         write_config(directory, config)
-    trainer.run()
+    try:
+        trainer.run()
+    except Interrupted:  # of which all processes know
+        processes.make_whole()
+        raise
+    processes.make_whole()
     run = Run(
         model,
         data=data,
@@ -206,6 +233,22 @@ def fit(
         run.save(directory)
     processes.wait()
     return run
+
+
+def _checkpoint(resume: bool | str | Path, directory: Path | None) -> Path | None:
+    """The checkpoint to go on from, None to begin."""
+    if not resume:
+        return None
+    if resume is not True and resume != "auto":
+        return checkpoints.find(resume)
+    if directory is None:
+        raise ValueError(f"resume={resume!r} needs the run's directory")
+    try:
+        return checkpoints.find(directory)
+    except checkpoints.NoCheckpointError:
+        if resume == "auto":
+            return None
+        raise
 
 
 def usual_batch_size(rule: object, data: Data, usual: int = 64) -> int:
@@ -288,6 +331,23 @@ def _metric(metric: str | Metric, task: str | None) -> Metric:
     return score
 
 
+# Those that were tried on weights of which each process holds a part, or do not look at them.
+_FOR_PARTS = (
+    BatchGrowth, Checkpoint, EarlyStopping, EMA, JSONLines, Progress, ReduceOnPlateau,
+    ScheduledSampling,
+)  # fmt: skip
+
+
+def _check_callbacks(trainer: Trainer) -> None:
+    for callback in trainer.callbacks:
+        ours = type(callback).__module__.startswith("neurarium.")
+        if trainer.processes.shares_weights and ours and not isinstance(callback, _FOR_PARTS):
+            raise ValueError(
+                "strategy='fsdp' leaves no process the whole weights, and the callback "
+                f"{type(callback).__name__} was not made for parts; take strategy='ddp'"
+            )
+
+
 def _first_batches(data: Data, batches: int, batch_size: int) -> Data:
     if not isinstance(data.train, Resident):
         raise ValueError("overfit_batches needs training data in memory, got a stream")
@@ -318,19 +378,19 @@ def _seconds(time: float | str | datetime.timedelta | None) -> float | None:
     return time
 
 
-def _configuration(trainer: Trainer, record: Mapping[str, Any] | None) -> dict[str, Any]:
+def _configuration(
+    trainer: Trainer, described: Mapping[str, Any], record: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Everything that was resolved, in plain values."""
     from neurarium import __version__
 
-    model = trainer.model
-    described = describe(model)
     several = trainer.processes.size > 1
     return {
         **(record or {}),
         **(trainer.processes.record() if several else {}),
         "data": trainer.data.describe(),
         "network": described["network"] or {"class": described["class"]},
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in trainer.model.parameters()),
         "objective": repr(trainer.objective),
         "rule": repr(trainer.rule),
         "epochs": trainer.epochs,

@@ -29,9 +29,9 @@ def describe(what: str, where: str, epoch: int, batch: int, directory: Path | No
     )
 
 
-def lost_parameter(model: nn.Module) -> str | None:
-    """The first parameter that holds NaN, None if all are numbers."""
-    lost = (name for name, p in model.named_parameters() if bool(torch.isnan(p).any()))
+def lost_parameter(weights: Mapping[str, Tensor]) -> str | None:
+    """The first of the weights that holds NaN, None if all are numbers."""
+    lost = (name for name, weight in weights.items() if bool(torch.isnan(weight).any()))
     return next(lost, None)
 
 
@@ -41,6 +41,8 @@ def explain(model: nn.Module, objective: Objective, batch: Batch) -> str:
     for key, value in batch.items():
         if not _finite(value):
             return f"the batch's '{key}'"
+    if any(hasattr(p, "full_tensor") for p in model.parameters()):
+        return "the loss: with strategy='fsdp' one process cannot look into the model"
     for name, parameter in model.named_parameters():
         if not _finite(parameter):
             return f"the parameter '{name}', since an earlier step"

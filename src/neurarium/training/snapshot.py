@@ -1,5 +1,6 @@
 """A run in progress, to disk and back: everything that the next step depends on."""
 
+import functools
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,17 @@ def save(trainer: "Trainer", path: Path) -> Path:
     """Write a checkpoint directory; of several processes the first does, for all."""
     several = trainer.processes.size > 1
     parts = trainer.processes.gather(_own(trainer)) if several else []
+    tensors, rule, callbacks = trainer.processes.whole(
+        [
+            dict(trainer.model.state_dict()),
+            trainer.rule.state_dict(),
+            [callback.state_dict() for callback in trainer.callbacks],
+        ]
+    )
     if trainer.processes.rank:
         return path
-    if (name := lost_parameter(trainer.model)) is not None:  # lest it replace a good one
+    trained = {n: tensors[n] for n, _ in trainer.model.named_parameters() if n in tensors}
+    if (name := lost_parameter(trained)) is not None:  # lest it replace a good one
         raise trainer.failure("a checkpoint would keep a NaN", f"the parameter '{name}'")
     objective = trainer.objective
     state = {
@@ -34,9 +43,9 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "seconds": trainer.seconds,
         "should_stop": trainer.should_stop,
         "history": dict(trainer.history),
-        "rule": trainer.rule.state_dict(),
+        "rule": rule,
         "objective": objective.state_dict() if isinstance(objective, nn.Module) else {},
-        "callbacks": [callback.state_dict() for callback in trainer.callbacks],
+        "callbacks": callbacks,
         "random": randomness.capture(),
         "epoch_start": trainer.epoch_start,
     }
@@ -53,7 +62,7 @@ def save(trainer: "Trainer", path: Path) -> Path:
         "callbacks": [type(callback).__name__ for callback in trainer.callbacks],
     }
     keep_old = path.name == "last"
-    checkpoints.save(path, checkpoints.weights(trainer.model), state, meta, keep_old)
+    checkpoints.save(path, checkpoints.separate(tensors), state, meta, keep_old)
     return path
 
 
@@ -82,7 +91,9 @@ def _load(trainer: "Trainer", path: Path) -> None:
     before, now = meta.get("processes", 1), trainer.processes.size
     if before == now:  # sums over threads round differently for each number of them
         trainer.engine = replace(trainer.engine, threads=meta["threads"])
-    checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS)
+    processes = trainer.processes
+    parted = functools.partial(processes.parted, model=trainer.model)
+    checkpoints.load_weights(trainer.model, path / checkpoints.WEIGHTS, parted)
     state: dict[str, Any] = checkpoints.load_state(path)
     if before != now:
         state |= _anew(trainer, state)
@@ -97,10 +108,10 @@ def _load(trainer: "Trainer", path: Path) -> None:
             if saved is not None:
                 randomness.restore(saved)
     trainer.emit("on_load_checkpoint", state)
-    trainer.rule.load_state_dict(state["rule"])
+    processes.load_rule(trainer.rule, state["rule"])
     if isinstance(trainer.objective, nn.Module):
         trainer.objective.load_state_dict(state["objective"])
-    for callback, saved in zip(trainer.callbacks, state["callbacks"], strict=True):
+    for callback, saved in zip(trainer.callbacks, parted(state["callbacks"]), strict=True):
         callback.load_state_dict(saved)
     for name in ("epoch", "step", "batch", "rows", "seconds", "should_stop", "epoch_start"):
         setattr(trainer, name, state[name])

@@ -286,6 +286,7 @@ class Trainer:
         finally:
             hook.remove()
             self.model.train()
+            self.processes.part_again()
         means = {name: float(total) / max(rows, 1) for name, total in totals.items()}
         if targets:
             output, target = torch.cat(outputs).float(), torch.cat(targets)

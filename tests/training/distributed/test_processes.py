@@ -1,5 +1,6 @@
 """Two real processes, on gloo: they end where one does, and where the simulator says."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from tests.training.distributed import worker
 
 from neurarium.learning import Backprop
 from neurarium.objectives import supervised
-from neurarium.training import fit
+from neurarium.training import Interrupted, fit
 from neurarium.training.distributed import SimulatedWorkers, TernGrad
 from neurarium.training.distributed.processes import Processes
 from neurarium.training.distributed.shares import part_of, shares
@@ -60,6 +61,8 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("two")
     for source in worker.SOURCES:  # for two processes to go on with
         worker.half(path, source)
+    with contextlib.suppress(Interrupted):  # likewise
+        worker.tower(directory=path / "tower-1", stop=8)
     run_two(str(path), *worker.TASKS)
     return path
 
@@ -161,6 +164,70 @@ def test_what_processes_drew_and_held_back_begins_anew_where_they_are_fewer(fold
     (weights, history), (again, history_again) = runs
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert history == history_again
+
+
+# Weights of which each process holds a part
+
+
+@pytest.fixture(scope="module")
+def whole_tower():
+    return worker.tower()
+
+
+@pytest.mark.parametrize(
+    "task", ["sharded", "sharded_cut", "sharded_after_one", "sharded_after_ddp"]
+)
+def test_weights_in_parts_end_where_whole_ones_do(task, folder, whole_tower):
+    assert_ends_alike(of(folder, task), whole_tower)
+    assert_ends_alike(of(folder, task, 1), whole_tower)
+
+
+def test_one_process_goes_on_with_weights_that_were_in_parts(folder, whole_tower):
+    with pytest.warns(UserWarning, match="begun by 2 processes, resumed by 1"):
+        model, figures = worker.tower(directory=folder / "c", resume=folder / "sharded")
+    assert_ends_alike((dict(model.state_dict()), figures), whole_tower)
+
+
+def test_penalties_read_weights_in_parts(folder, tmp_path, unchecked):
+    model, alone = worker.plain(tmp_path)
+    assert_ends_alike(of(folder, "sharded_with_penalties"), (model, alone))
+    assert of(folder, "sharded_with_penalties")[1]["blocks"] == ["", "4"]
+
+
+def test_each_process_holds_its_part_and_gives_the_whole_back(folder, whole_tower):
+    figures = [of(folder, "sharded", rank)[1] for rank in range(2)]
+    # `read` is asked for its weight by the model, `out` and `tied` share one, `recurrent` gives a
+    # view: they stay with the whole.
+    blocks = ["", "inner", "blocks.0.0", "blocks.0.2", "blocks.1.0", "blocks.1.2"]
+    assert figures[0]["blocks"] == [*blocks, "blocks.2.0", "blocks.2.2"]
+    model, _ = whole_tower
+    count = sum(p.numel() for p in model.parameters())
+    here = [each["here"] for each in figures]
+    assert sum(here) == count
+    assert max(here) < 0.6 * count
+    assert figures[0]["kinds"] == sorted({type(module).__name__ for module in model.modules()})
+    assert figures[0]["tied"]
+    assert figures[0]["calls"] > model.calls / 2
+    assert figures[0]["config"]["strategy"] == "fsdp"
+    assert figures[0]["config"]["network"] == {"class": "__main__.Tower"}
+
+
+def test_what_needs_whole_weights_is_refused_before_any_step(folder):
+    for rank in range(2):
+        said = of(folder, "sharded", rank)[1]["said"]
+        for sentence, reason in zip(
+            said,
+            [
+                "communication averages whole gradients",
+                "the rule must be Backprop, not Aimless",
+                "pass its name or class",
+                "the callback MaxNorm was not made for parts",
+                "compile is not for weights in parts",
+                "reads them before it calls model",
+            ],
+            strict=True,
+        ):
+            assert reason in sentence
 
 
 @pytest.mark.parametrize("number", range(len(worker.HOOKS)))

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from neurarium.data import Data
 from neurarium.learning import Backprop
 from neurarium.objectives import supervised
-from neurarium.training import Callback, EarlyStopping, Interrupted, fit
+from neurarium.training import EMA, Callback, EarlyStopping, Interrupted, fit
+from neurarium.training.callbacks import MaxNorm
 from neurarium.training.distributed import compression
 
 RANK, PROCESSES = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -208,6 +209,117 @@ def fewer_processes(folder: Path):
     return make_network(), {}
 
 
+# Weights of which each process holds a part
+
+
+class Gathered(Callback):
+    """Notes which modules hold their weights in parts, and how much of the whole is here."""
+
+    def on_fit_start(self, trainer):
+        model = trainer.model
+        self.here = sum(getattr(p, "to_local", lambda p=p: p)().numel() for p in model.parameters())
+        self.blocks = [
+            name for name, m in model.named_modules() if type(m).__name__.startswith("FSDP")
+        ]
+
+
+class Tower(nn.Module):
+    """Blocks that repeat, one that is read from outside, and weights that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = nn.Linear(4, 8)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.0), nn.PReLU()) for _ in range(3)
+        )
+        self.recurrent = nn.LSTM(8, 8, batch_first=True)
+        self.read = nn.Linear(8, 8, bias=False)
+        self.out, self.tied = nn.Linear(8, 3), nn.Linear(8, 3)
+        self.tied.weight = self.out.weight
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        h = self.inner(x)
+        for block in self.blocks:
+            h = h + block(h)
+        h = self.recurrent(h[:, None])[0][:, 0] @ self.read.weight
+        return self.out(h) + self.tied(h)
+
+
+def tower(**options):
+    arguments = {
+        "rule": Backprop("adamw", lr=0.05, max_grad_norm=0.5),
+        "objective": supervised("cross_entropy"),
+        "callbacks": [EMA(0.5), EarlyStopping(patience=9), StopAt(options.pop("stop", 0))],
+        **options,
+    }
+    x, y = tensors()
+    x = x.double()  # Adam makes much of rounding
+    data = Data((x, y), (x[:12], y[:12]), (x[12:24], y[12:24]))
+    return fitted(Path(), model=Tower().double(), data=data, **arguments)
+
+
+def sharded(folder: Path):
+    gathered = Gathered()
+    callbacks = [EMA(0.5), EarlyStopping(patience=9), StopAt(0), gathered]
+    model, figures = tower(strategy="fsdp", callbacks=callbacks)
+    kinds = sorted({type(module).__name__ for module in model.modules()})
+    tied = model.out.weight is model.tied.weight
+    found = {"blocks": gathered.blocks, "here": gathered.here, "kinds": kinds, "tied": tied}
+    return model, {**figures, **found, "calls": model.calls, "said": refusals()}
+
+
+def sharded_with_penalties(folder: Path):
+    gathered = Gathered()
+    model, figures = fitted(folder, strategy="fsdp", callbacks=[gathered])
+    return model, {**figures, "blocks": gathered.blocks}
+
+
+def sharded_cut(folder: Path):
+    """Ends amid an epoch, and goes on; a copy is left for others."""
+    directory = folder / "sharded"
+    with contextlib.suppress(Interrupted):
+        tower(strategy="fsdp", directory=directory, stop=8)
+        raise AssertionError("should have been interrupted")
+    return tower(strategy="fsdp", directory=folder / "there", resume=directory)
+
+
+def sharded_after_one(folder: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return tower(strategy="fsdp", directory=folder / "a", resume=folder / "tower-1")
+
+
+def sharded_after_ddp(folder: Path):
+    with contextlib.suppress(Interrupted):
+        tower(directory=folder / "tower-2", stop=8)
+        raise AssertionError("should have been interrupted")
+    return tower(strategy="fsdp", directory=folder / "b", resume=folder / "tower-2")
+
+
+def refusals() -> list[str]:
+    """What is said where weights cannot be held in parts."""
+    model, data = make_network(), make_data()
+    early = lambda model, batch: model[0].weight.sum() + OBJECTIVE(model, batch)["loss"]  # noqa: E731
+    said = []
+    for rule, objective, more in (
+        (sgd(), OBJECTIVE, {"communication": "terngrad"}),
+        (Aimless(), OBJECTIVE, {}),
+        (Backprop(torch.optim.SGD(model.parameters(), lr=0.1)), OBJECTIVE, {}),
+        (sgd(), OBJECTIVE, {"callbacks": [MaxNorm(3)]}),
+        (sgd(), OBJECTIVE, {"compile": True}),
+        (sgd(), early, {}),
+    ):
+        try:
+            fit(model, data, objective, rule, epochs=1, strategy="fsdp", verbose=False, **more)
+            said.append("")
+        except ValueError as error:
+            said.append(str(error))
+    return said
+
+
 class Aimless:
     """A rule that does not backpropagate: each process would go its own way."""
 
@@ -239,7 +351,8 @@ TASKS = {
     task.__name__: task
     for task in (
         plain, unused, few_rows, loader, whole, cut, parted, more_processes,
-        more_processes_with_a_loader, fewer_processes,
+        more_processes_with_a_loader, fewer_processes, sharded, sharded_with_penalties,
+        sharded_cut, sharded_after_one, sharded_after_ddp,
     )
 }  # fmt: skip
 HOOKS = ["", "terngrad", "dgc:0.7,warmup_epochs=0", "qsgd", "sign_sgd", "float_truncate"]
@@ -250,7 +363,8 @@ def main(folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
     for name in names:
         model, figures = TASKS[name](folder)
-        save_file(dict(model.state_dict()), folder / f"{name}{RANK}.safetensors")
+        weights = {key: value.clone() for key, value in model.state_dict().items()}
+        save_file(weights, folder / f"{name}{RANK}.safetensors")
         (folder / f"{name}{RANK}.json").write_text(json.dumps(figures))
     for number, name in enumerate([*HOOKS, "power_sgd:start=2"]):
         weights = dict(hooked(name).state_dict())

@@ -8,6 +8,7 @@ import gc
 import importlib
 import io
 import os
+import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neurarium.data import Batch
+from neurarium.learning import Backprop
 from neurarium.learning.rule import Rule, value_of
 from neurarium.objectives import Objective
 from neurarium.training.distributed.compression import TorchHook, compression
 from neurarium.training.distributed.compressor import Compressor
 from neurarium.training.distributed.shares import part_of, shares
+from neurarium.training.engine import Engine
 
+STRATEGIES = ("ddp", "fsdp")
 _ONE_BUCKET_MB = 1 << 20
 _SAME = 1e-6  # relative: other processors round otherwise
 
@@ -44,6 +48,8 @@ class Processes:
         lacking = size > 1 and "gloo" not in dist.get_backend_config()
         self.group: Any = dist.new_group(backend="gloo") if lacking else None
         self.how: Compressor | TorchHook | None = None
+        self.strategy = "ddp"
+        self.shards: Any = None  # of a model whose weights no process holds whole
 
     @classmethod
     def find(cls) -> "Processes":
@@ -77,6 +83,69 @@ class Processes:
                 "your own"
             )
 
+    def hold_weights_by(self, strategy: str) -> None:
+        """Choose whether each process holds all weights ("ddp") or a part of each ("fsdp")."""
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {strategy!r}")
+        self.strategy = strategy
+        if strategy == "fsdp" and self.size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+            raise ValueError(
+                "strategy='fsdp' needs several processes; start this program by torchrun, or "
+                "neurarium fit with --workers"
+            )
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether no process is to hold all weights."""
+        return self.strategy == "fsdp" and self.size > 1
+
+    def part(
+        self, model: nn.Module, objective: Objective, rule: Rule, example: Batch, engine: Engine
+    ) -> None:
+        """Cut the model, where no process is to hold all weights; before the rule is bound."""
+        if self.shares_weights:
+            # Not where nobody asks for it: it takes a second to import.
+            from neurarium.training.distributed.sharding import Shards
+
+            _check_parted(objective, rule, self.how, engine)
+            self.shards = Shards(model, objective, example, engine.device, self.size)
+            _MESHES.append(self.shards.mesh)
+
+    def part_again(self) -> None:
+        """Let go of weights that an evaluation has gathered."""
+        if self.shards is not None:
+            self.shards.part()
+
+    def make_whole(self) -> None:
+        """Give every process all weights."""
+        if self.shards is not None:
+            self.shards.make_whole()
+            self.shards = None
+
+    def whole(self, state: Any) -> Any:
+        """The state with whole tensors, on the first process; all must ask."""
+        if self.shards is None:
+            return state
+        from neurarium.training.distributed.sharding import whole
+
+        return whole(state, keep=self.rank == 0)
+
+    def parted(self, state: Any, model: nn.Module) -> Any:
+        """The state, read from a file, in the form that the model's weights have here."""
+        if self.shards is None:
+            return state
+        from neurarium.training.distributed.sharding import parted
+
+        return parted(state, model)
+
+    def load_rule(self, rule: Any, state: dict[str, Any]) -> None:
+        """Give the rule its state, read from a file."""
+        rule.load_state_dict(state)
+        if self.shards is not None:
+            from neurarium.training.distributed.sharding import part_optimizer
+
+            part_optimizer(rule.optimizer)
+
     def seed(self, seed: int) -> int:
         """A seed for what must differ between processes, such as dropout; the first keeps it."""
         return (seed + self.rank * 1_000_003**2) % 2**63
@@ -100,6 +169,8 @@ class Processes:
         """The objective with gradients that are averaged between the processes."""
         if self.size == 1:
             return objective
+        if self.shards is not None:
+            return _weighing(self, objective)
         return _Together(self, objective, model)
 
     def plan(self, steps_per_epoch: int | None, rule: Rule) -> None:
@@ -117,6 +188,7 @@ class Processes:
         """Plain facts for the run's configuration."""
         return {
             "processes": self.size,
+            "strategy": self.strategy,
             "communication": None if self.how is None else repr(self.how),
         }
 
@@ -184,7 +256,7 @@ class Processes:
     @torch.no_grad()
     def check_same(self, model: nn.Module, rule: object) -> None:
         """Refuse to go on where the processes' parameters have parted."""
-        if self.size == 1:
+        if self.size == 1 or self.shards is not None:
             return
         norms = [p.detach().double().norm() for p in model.parameters()]
         mine = torch.stack(norms).cpu()
@@ -219,6 +291,7 @@ class Processes:
             dist.barrier(group=self.group)
 
 
+_MESHES: list[Any] = []  # torch's caches hold them to the end
 _TOGETHER = weakref.WeakSet["_Together"]()  # a user's rule may hold one to the end
 
 
@@ -287,6 +360,38 @@ def _has_unused(judge: _Judge, batch: Batch) -> int:
     return int(any(g is None for g in gradients))
 
 
+def _weighing(processes: Processes, objective: Objective) -> Objective:
+    """The objective, of whose gradient torch makes the mean over the processes."""
+
+    def weighing(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        with warnings.catch_warnings():  # that the model's output is a view does no harm
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
+            outputs = value_of(objective(model, batch))
+        return {**outputs, "loss": _weighted(outputs["loss"], processes.weight)}
+
+    return weighing
+
+
+def _check_parted(objective: Objective, rule: Rule, how: object, engine: Engine) -> None:
+    """Refuse what needs all weights, or all gradients, in one process."""
+    own = objective.parameters() if isinstance(objective, nn.Module) else ()
+    given = getattr(rule, "_given", None)
+    why = {
+        "communication averages whole gradients": how is not None,
+        f"the rule must be Backprop, not {type(rule).__name__}": type(rule) is not Backprop,
+        "the optimizer must be made after the weights are cut: pass its name or class": isinstance(
+            given, torch.optim.Optimizer
+        ),
+        "compile is not for weights in parts": engine.compile,
+        "precision='16' scales the whole gradient; 'bf16' does not": engine.precision == "16-mixed",
+        "channels_last is not for weights in parts": engine.channels_last,
+        "the objective has parameters of its own": any(p.requires_grad for p in own),
+    }
+    for reason, applies in why.items():
+        if applies:
+            raise ValueError(f"strategy='fsdp' cannot be: {reason}; or take strategy='ddp'")
+
+
 def _weighted(loss: Tensor, weight: float) -> Tensor:
     """The same loss with its gradient times `weight`."""
     return loss if weight == 1 else loss.detach() + weight * (loss - loss.detach())
@@ -301,5 +406,7 @@ def _leave() -> None:
     if dist.is_initialized():
         for together in _TOGETHER:
             together.parallel = ()
+        for mesh in _MESHES:
+            getattr(mesh, "_pg_registry", {}).clear()
         dist.destroy_process_group()
         gc.collect()
