@@ -201,14 +201,48 @@ def test_coupled_gates_need_three_quarters_of_the_weights():
     assert count[1] / count[0] == 0.75
 
 
-def test_full_recurrence_remembers_its_gates():
+def test_full_recurrence_shows_every_gate_all_gates_of_the_step_before():
     cell = LSTMCell(I, H, full_recurrence=True).double()
     x = torch.randn(2, I).double()
-    _, state = cell(x)
-    assert [part.shape[1] for part in state] == [H, H, 3 * H]
-    again = cell(x, state)[0]
-    without = cell(x, (*state[:2], torch.zeros_like(state[2])))[0]
-    assert not torch.allclose(again, without)
+    _, (h, c, gates) = cell(x)
+    inputs = x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh
+    i, f, g, o = inputs.chunk(4, 1)
+    torch.testing.assert_close(gates, torch.cat([i, f, o], 1).sigmoid())
+    i, f, g, o = (inputs + h @ cell.weight_hh.T).chunk(4, 1)
+    fed = (gates @ cell.weight_gg.T).chunk(3, 1)
+    i, f, o = ((own + more).sigmoid() for own, more in zip((i, f, o), fed, strict=True))
+    _, (h_next, c_next, _) = cell(x, (h, c, gates))
+    torch.testing.assert_close(c_next, f * c + i * g.tanh())
+    torch.testing.assert_close(h_next, o * c_next.tanh())
+
+
+def test_a_normalized_step_by_hand():
+    """Layer normalization by its definition: of each product, and of the memory that is read."""
+    cell = LSTMCell(I, H, norm="layer").double()
+    for norm in (cell.norm_x, cell.norm_h, cell.norm_c):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    x, h, c = (torch.randn(2, n).double() for n in (I, H, H))
+
+    def normalized(norm, z):
+        centred = z - z.mean(1, keepdim=True)
+        return centred / (centred.square().mean(1, keepdim=True) + 1e-5).sqrt() * norm.weight
+
+    a = normalized(cell.norm_x, x @ cell.weight_ih.T) + cell.norm_x.bias
+    a = a + normalized(cell.norm_h, h @ cell.weight_hh.T) + cell.norm_h.bias
+    i, f, g, o = (a + cell.bias_ih + cell.bias_hh).chunk(4, 1)
+    c_next = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    read = normalized(cell.norm_c, c_next) + cell.norm_c.bias
+    _, (h_new, c_new) = cell(x, (h, c))
+    torch.testing.assert_close(c_new, c_next)
+    torch.testing.assert_close(h_new, o.sigmoid() * read.tanh())
+
+
+@pytest.mark.parametrize(("options", "gate", "bias"), [({}, 1, 2.5), ({"coupled": True}, 0, -2.5)])
+def test_the_forget_bias_is_the_sum_of_two(options, gate, bias):
+    cell = LSTMCell(I, H, forget_bias=2.5, **options)
+    total = (cell.bias_ih + cell.bias_hh).view(len(cell.gates), H)
+    assert torch.equal(total[gate], torch.full((H,), bias))
 
 
 def test_a_normalized_cell_ignores_the_scale_of_its_matrices():
