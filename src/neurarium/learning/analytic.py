@@ -110,7 +110,6 @@ class ByHand:
         self.loss, self.target = _loss(objective), objective.target
         _check_parameters(model, self.layers)
         self.modules = list(model.modules())
-        self.in_numpy: Any = None  # the same for small networks, once it was needed
 
     def serves(self, batch: Batch) -> bool:
         """Whether this batch can be done so: nobody listens inside, and the target is usual."""
@@ -157,10 +156,13 @@ class ByHand:
                 slope = delta @ layer.linear.weight
 
 
+# A forward pass of somebody's own may do more than a trace shows.
+PLAIN_MODELS = (nn.Sequential, nn.Linear, MLP)
+
+
 def spare_autograd(rule: object, model: nn.Module, objective: Objective) -> None:
     """Let a bound `Backprop` do without autograd, where the model is nothing but its layers."""
-    # A forward pass of somebody's own may do more than a trace shows.
-    if type(rule) is Backprop and type(model) in (nn.Sequential, nn.Linear, MLP):
+    if type(rule) is Backprop and type(model) in PLAIN_MODELS:
         with contextlib.suppress(ValueError):
             rule.by_hand = ByHand(model, objective)
 

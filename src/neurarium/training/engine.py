@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from neurarium.data import Batch
+from neurarium.learning.analytic import PLAIN_MODELS
+from neurarium.learning.flat_backprop import FlatBackprop, find_flat
 from neurarium.learning.rule import value_of
 from neurarium.objectives import Objective
 from neurarium.training import allocator
@@ -115,6 +117,15 @@ class Engine:
             return contextlib.nullcontext()
         half = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
         return torch.autocast(torch.device(self.device).type, half)
+
+    def flat(self, rule: object, model: nn.Module, objective: Objective) -> FlatBackprop | None:
+        """The rule's steps with all weights in one vector, where that can be done here."""
+        if self.device != "cpu" or self.compile or type(model) not in PLAIN_MODELS:
+            return None
+        half = {"32-true": None, "bf16-mixed": torch.bfloat16}
+        if self.precision not in half:
+            return None
+        return find_flat(rule, model, objective, half[self.precision])
 
     def wrap(self, objective: Objective, model: nn.Module) -> Objective:
         """The objective under autocast and with the compiled model, where either is wanted."""

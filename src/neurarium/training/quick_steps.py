@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from neurarium.data import Resident
-from neurarium.learning.backprop_in_numpy import BackpropInNumpy
 from neurarium.training.callbacks.base import STEP_EVENTS
 
 if TYPE_CHECKING:
@@ -24,29 +23,27 @@ def quick_steps(
     Weights and the optimizer's state are in their places again at the end. A batch that the short
     way cannot do, a loss that is not finite among them, goes the usual way, and so do all after it.
     """
-    split = trainer.train
+    split, quick = trainer.train, trainer.flat
     known = type(split) is Resident and trainer.data.augment is None
-    if not known or trainer.processes.size > 1 or _is_watched(trainer):
+    if quick is None or not known or _is_watched(trainer):
         yield usual
         return
-    quick: BackpropInNumpy | None = None
-    tries = 2  # an optimizer has no state before its first step
+    is_open, tries = False, 2  # an optimizer has no state before its first step
+    quick.rows = 0
 
     def step(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        nonlocal quick, tries
-        if quick is None and tries:
+        nonlocal is_open, tries
+        if not is_open and tries:
             tries -= 1
-            quick = opened.enter_context(BackpropInNumpy.opened(trainer.rule, split.tensors))
-        if quick is None:
-            return usual(batch)
-        if quick.step(batch):
+            is_open = opened.enter_context(quick.opened(split.tensors))
+        if is_open and quick.step(batch):
             return {}
         quick.give_back()
         return usual(batch)
 
     with contextlib.ExitStack() as opened:
         yield step
-    if quick is not None and quick.rows:
+    if quick.rows:
         trainer.rows += quick.rows
         trainer.totals["loss"] = trainer.totals.get("loss", torch.zeros(())) + quick.loss
 

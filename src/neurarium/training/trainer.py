@@ -69,7 +69,6 @@ class Trainer:
         self.train, self.val = self._place(data.train), self._place(data.val)
         self.batch_sizes: list[int] | None = None  # of each epoch, where a callback varies them
         self.eval_batch_size = max(batch_size, 256)  # no gradients are kept, so more rows fit
-
         self.history = History()
         self.epoch = self.step = self.batch = 0  # finished epochs, steps, batches of this epoch
         self.seconds = 0.0
@@ -78,6 +77,7 @@ class Trainer:
         self.totals: dict[str, Tensor] = {}
         self.epoch_start: dict[str, Any] | None = None  # random states when this epoch began
         self.resumed: dict[str, Any] | None = None  # random states to go on from
+        self.flat: Any = None  # the rule's steps by a shorter way
         self._mark = time.monotonic()
 
     @property
@@ -120,6 +120,7 @@ class Trainer:
         self.rule.bind(self.model, self.processes.wrap(objective, self.model))
         if self.processes.size == 1:
             spare_autograd(self.rule, self.model, objective)
+            self.flat = self.engine.flat(self.rule, self.model, self.objective)
 
     def run(self) -> None:
         """Train to the end, or to a signal, an error or a limit."""
@@ -228,9 +229,8 @@ class Trainer:
     def _epoch_batches(self) -> Iterator[dict[str, Tensor]]:
         """This epoch's batches, without those that were done before a resume."""
         seed = randomness.epoch_seed(self.seed, self.epoch) if self.shuffle else None
-        batches = self.train.batches(self.batch_size, seed)
-        if not isinstance(self.train, Resident):  # which draws from nothing but that seed
-            batches = self._drawn_alike(batches)
+        drawn = self.train.batches(self.batch_size, seed)  # if resident, by that seed alone
+        batches = drawn if isinstance(self.train, Resident) else self._drawn_alike(drawn)
         if self.epoch_start is not None:  # a loader's own draws must be those of the first time
             now = randomness.capture()
             randomness.restore(self.epoch_start)

@@ -1,5 +1,6 @@
 """Small perceptrons in NumPy: autograd's slopes, torch's steps, and its way where they differ."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from neurarium import activations, losses
 from neurarium.data import Data
 from neurarium.learning import Backprop, NonFiniteError
-from neurarium.learning.backprop_in_numpy import BackpropInNumpy
+from neurarium.learning.flat_backprop import FlatBackprop, find_flat
 from neurarium.learning.perceptron_in_numpy import PerceptronInNumpy
 from neurarium.networks import MLP
 from neurarium.objectives import supervised
@@ -29,11 +30,11 @@ class Watching(Callback):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """How many steps were made in NumPy."""
+    """How many steps were made on the vectors."""
     made = []
-    step = BackpropInNumpy.step
+    step = FlatBackprop.step
     monkeypatch.setattr(
-        BackpropInNumpy, "step", lambda self, batch: step(self, batch) and not made.append(1)
+        FlatBackprop, "step", lambda self, batch: step(self, batch) and not made.append(1)
     )
     return made
 
@@ -109,7 +110,7 @@ def test_large_sums_stay_finite():
 # The steps
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
 @pytest.mark.parametrize(("task", "objective"), [("classes", CLASSES), ("numbers", NUMBERS)])
 def test_a_run_is_the_one_of_torch(activation, task, objective, steps):
     def rule():
@@ -135,6 +136,42 @@ def test_in_double_precision_it_is_the_same_to_rounding(steps):
     ]
     assert steps
     same(*runs, 1e-11)
+
+
+def test_in_bf16_it_is_the_autocast_run_to_bf16s_rounding(steps):
+    def run(callbacks):
+        torch.manual_seed(0)
+        rule = Backprop("adamw", lr=0.003)
+        return fit(
+            MLP([6, 40, 40, 3]), make_data(rows=256), CLASSES, rule, epochs=4, batch_size=32,
+            callbacks=callbacks, precision="bf16", verbose=False,
+        )  # fmt: skip
+
+    quick, usual = run([]), run([Watching()])
+    assert len(steps) == 4 * 8 - 1
+    losses = quick.history["train_loss"], usual.history["train_loss"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    assert losses[0] != losses[1], "the passes differ in their order of rounding"
+    assert losses[0][-1] < 0.8 * losses[0][0]
+
+
+def test_the_products_in_bf16_are_those_of_bf16_weights():
+    torch.manual_seed(0)
+    model = MLP([6, 8, 3])
+    rule = Backprop("adam", lr=0.01)
+    rule.bind(model, CLASSES)
+    batch = {"input": torch.randn(64, 6), "target": torch.randint(3, (64,))}
+    rule.step(batch)
+    half = copy.deepcopy(model).bfloat16()
+    loss = F.cross_entropy(half(batch["input"].bfloat16()).float(), batch["target"])
+    loss.backward()
+    flat = find_flat(rule, model, CLASSES, torch.bfloat16)
+    with flat.opened(batch) as is_open:
+        assert is_open
+        found = flat._network.gradients(batch["input"], batch["target"])
+        assert found == pytest.approx(loss.item(), rel=1e-5)
+        for own, p in zip(flat._vectors[0].parts[1], half.parameters(), strict=True):
+            torch.testing.assert_close(own, p.grad.float(), rtol=2e-2, atol=1e-3)
 
 
 def test_the_optimizer_goes_on_where_it_was_left(steps):
@@ -168,12 +205,11 @@ def test_same_seed_same_bytes(steps):
         (lambda: Backprop("adam:amsgrad=True", lr=0.01), {}),
         (lambda: Backprop("adam", lr=0.01, max_grad_norm=1.0), {}),
         (lambda: Backprop("adam", lr=0.01, gradient_accumulation_steps=2), {}),
-        (lambda: Backprop("adam", lr=0.01), {"activation": "gelu"}),
         (lambda: Backprop("adam", lr=0.01), {"dropout": 0.5}),
         (lambda: Backprop("adam", lr=0.01), {"norm": "batch"}),
         (lambda: Backprop("adam", lr=0.01), {"objective": supervised("huber"), "task": "numbers"}),
     ],
-    ids=["sgd", "amsgrad", "clipped", "accumulated", "gelu", "dropout", "normalized", "huber"],
+    ids=["sgd", "amsgrad", "clipped", "accumulated", "dropout", "normalized", "huber"],
 )
 def test_more_than_it_knows_goes_torchs_way(rule, options, steps):
     train(rule(), make_data(options.pop("task", "classes")), **options)
