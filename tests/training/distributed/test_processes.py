@@ -293,6 +293,16 @@ def test_refusals(unchecked):
         fit(worker.make_network(), worker.make_data(), lr=0.1, communication="dgc", verbose=False)
 
 
+@pytest.mark.parametrize(
+    ("strategy", "reason"),
+    [("fsdp", "needs several processes; start this program by torchrun"), ("zero", "ddp, fsdp")],
+)
+def test_refused_strategies(strategy, reason, unchecked):
+    network, data = worker.make_network(), worker.make_data()
+    with pytest.raises(ValueError, match=reason):
+        fit(network, data, lr=0.1, strategy=strategy, verbose=False)
+
+
 def test_a_compressor_and_accumulated_gradients_do_not_go_together():
     alone = Processes()
     alone.how = TernGrad()
