@@ -22,8 +22,10 @@ _GROUPS, _LEAST = 5, 4  # so many groups at most, of so many rows at least in al
 def by_length(facts: Facts) -> Html | None:
     """How good the answers are to rows of each length; None where rows have no lengths."""
     name = next((n for n in ("test", "val") if getattr(facts.data, n, None) is not None), None)
-    split = getattr(facts.data, name) if name else None
-    if not isinstance(split, Resident) or not {"length", "target"} <= split.tensors.keys():
+    split = getattr(facts.data, name or "", None)
+    if name is None or not isinstance(split, Resident):
+        return None
+    if not {"length", "target"} <= split.tensors.keys():
         return None
     found = right_of(facts, split)
     length = split.tensors["length"].numpy()
@@ -51,7 +53,7 @@ def by_length(facts: Facts) -> Html | None:
             if reach is not None:
                 axes.plot([place, place], [scale * v for v in reach], color=figures.BLUE, lw=1.2)
             axes.plot(place, scale * mean, "o", color=figures.BLUE, ms=5)
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(names)), [n.replace(" to ", "–") for n in names])
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set(xlabel="length", ylabel=f"{what}, %" if shares else what)
 
