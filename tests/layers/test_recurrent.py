@@ -179,10 +179,19 @@ def test_a_palindrome_read_with_tied_weights_is_symmetric():
     torch.testing.assert_close(forth, back.flip(1))
 
 
-def test_layers_are_modules_one_after_the_other():
-    deep = Recurrent("gru", I, H, layers=3, residual=True).double()
-    x, length = batch()
-    y = x
+@pytest.mark.parametrize("lengths", [None, [7, 3, 1, 5]])
+def test_a_summary_is_the_state_in_which_each_direction_ends(lengths):
+    model = Recurrent("gru", I, H, bidirectional=True).double()
+    length = None if lengths is None else torch.tensor(lengths)
+    out, ((forward,), (backward,)) = model(batch()[0], length)
+    torch.testing.assert_close(model.summary(out, length), torch.cat([forward, backward], 1))
+
+
+@pytest.mark.parametrize("features", [I, H])
+def test_layers_are_modules_one_after_the_other(features):
+    deep = Recurrent("gru", features, H, layers=3, residual=True).double()
+    _, length = batch()
+    x = y = torch.randn(B, T, features, dtype=torch.float64)
     for i, layer in enumerate(deep.stack):
         single = Recurrent("gru", y.shape[2], H).double()
         single.load_state_dict({k.removeprefix("rnn."): v for k, v in layer.state_dict().items()})
