@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from neurarium.data.data import Data
-from neurarium.data.errors import DataError, listing
+from neurarium.data.errors import DataError, listing, show
+from neurarium.data.plain import fits
 from neurarium.data.splits import Resident
 from neurarium.data.tokens import (
     BytePairs,
@@ -123,6 +124,8 @@ class TextPreprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TextPreprocessing":
+        if not fits(values["context"], int) or values["context"] < 1:
+            raise DataError(f"a row has {show(values['context'])} tokens, which is damaged")
         return cls(tokenizer_from_json(values["tokenizer"]), values["context"])
 
 

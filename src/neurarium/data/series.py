@@ -12,6 +12,7 @@ from torch import Tensor
 from neurarium.data import columns as kinds
 from neurarium.data.columns import Boolean, Numeric
 from neurarium.data.errors import DataError, listing, nearest
+from neurarium.data.plain import check_values
 from neurarium.data.series_clock import Clock, Times
 from neurarium.data.splits import Resident
 from neurarium.data.values import DataFrame
@@ -227,9 +228,14 @@ class SeriesPreprocessing:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "SeriesPreprocessing":
         rest = {key: value for key, value in values.items() if key != "kind"}
-        clock = Clock(**rest.pop("clock"))
+        clock = Clock(**check_values(rest.pop("clock"), Clock, "the clock"))
         columns: Any = [kinds.from_json(column) for column in rest.pop("columns")]
-        return cls(clock, columns, **rest)
+        made = cls(clock, columns, **check_values(rest, cls.__init__, "the series"))
+        sizes = made.targets, made.history, made.horizon, made.season
+        scales = {len(made.mean), len(made.std)}
+        if min(sizes) < 1 or made.targets > len(columns) or scales != {len(columns)}:
+            raise DataError("the series is damaged: its columns, scales and sizes do not fit")
+        return made
 
 
 def filled(numbers: np.ndarray) -> np.ndarray:

@@ -179,7 +179,8 @@ def read_meta(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself."""
     with reading(path / META):
         meta = json.loads((path / META).read_text(encoding="utf-8"))
-        return {**meta, "step": int(meta["step"]), "epoch": int(meta.get("epoch", 0))}
+        counts = {"epoch": int(meta.get("epoch", 0)), "processes": int(meta.get("processes", 1))}
+        return {**meta, "step": int(meta["step"]), **counts}
 
 
 def damage(path: Path) -> str | None:
