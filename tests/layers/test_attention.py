@@ -221,6 +221,13 @@ def test_dropout_keeps_the_mean_and_only_while_training():
     assert ((drawn.mean(0) - expected).abs() < 4.5 * deviation).all()
 
 
+def test_weights_are_told_as_they_were_before_dropout():
+    q, k, v = rows(2, 3, 6), rows(2, 5, 6), rows(2, 5, 4)
+    context, weights = attend(q, k, v, dropout=0.5)
+    torch.testing.assert_close(weights, attend(q, k, v)[1])
+    assert not torch.allclose(context, weights @ v)
+
+
 def test_a_normalizer_with_a_wrong_name_is_told_at_once():
     with pytest.raises(ValueError, match="did you mean softmax"):
         Attention(normalize="softmx")
