@@ -161,6 +161,19 @@ def flipped(bench: Bench, folder: Path) -> str:
     return _damaged(bench, folder, flip)
 
 
+def all_flipped(bench: Bench, folder: Path) -> str:
+    """a flipped bit in every checkpoint"""
+    bench.interrupted(folder)
+    files = sorted(run_of(folder).glob("checkpoints/*/model.safetensors"))
+    for file in files:
+        raw = file.read_bytes()
+        file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    said = bench.resumed(folder)
+    assert said.count("is damaged (") == len(files), said
+    assert "is damaged; starting over in the same way" in said, said
+    return f"all {len(files)} named; the run began again, to the same bytes"
+
+
 def _damaged(bench: Bench, folder: Path, damage: Callable[[bytes], bytes]) -> str:
     for file in ("model.safetensors", "state.pt"):
         place = folder / file
@@ -193,13 +206,17 @@ def corrupted_data(bench: Bench, folder: Path) -> str:
 
 
 def clock(bench: Bench, folder: Path) -> str:
-    """a clock that jumps back a day"""
+    """a clock that jumps by days"""
+    wild = neurarium(bench.words(folder / "wild"), clock="wild")
+    assert wild.returncode == 0, wild.stderr
+    assert outcome(folder / "wild") == bench.expected
+    folder /= "back"
     bench.interrupted(folder)
     run = run_of(folder)
     for path in (run / "checkpoints").iterdir():  # what was written before the jump is newer now
         os.utime(path, (time.time() + 86_400,) * 2) if path.name != "last" else None
     bench.resumed(folder, clock="back")
-    return "steps decide which checkpoint is newest, no clock; resumed"
+    return "trained to the same bytes; steps decide which checkpoint is newest; resumed"
 
 
 def dead_loader(bench: Bench, folder: Path) -> str:
@@ -387,7 +404,8 @@ def larger(bench: Bench, folder: Path) -> str:
 CASES: dict[str, Callable[[Bench, Path], str]] = {
     case.__name__: case
     for case in (
-        sigterm, kill_study, full_disk, read_only, truncated, flipped, corrupted_data, clock,
+        sigterm, kill_study, full_disk, read_only, truncated, flipped, all_flipped,
+        corrupted_data, clock,
         dead_loader, memory, nan_data, nan_weights, killed_worker, lost_node,
         surviving_node, larger,
     )
@@ -399,8 +417,10 @@ CASES: dict[str, Callable[[Bench, Path], str]] = {
 
 def _command(clock: str, largest_file: int) -> list[str]:
     lines = ["import sys, time, resource", "from neurarium.cli import main"]
-    if clock:
-        lines += ["now = time.time", "time.time = lambda: now() - 86400"]
+    if clock:  # a day back, or at every look some days on or back
+        jump = {"back": "-1", "wild": "random.randint(-9, 9)"}[clock]
+        lines += ["import random", "now = time.time"]
+        lines += [f"time.time = lambda: now() + 86400 * {jump}"]
     if largest_file:
         lines += [f"resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file},) * 2)"]
     return [sys.executable, "-c", "\n".join([*lines, "raise SystemExit(main())"])]
