@@ -218,6 +218,7 @@ def test_a_pyramid_halves_the_steps_and_reaches_its_pairs():
 def test_deeper_transitions_squash_between_the_steps():
     model = Recurrent("rnn", I, H, transition=3).double()
     cell = model.stack[0].cells[0]
+    assert len(cell.deeper) == 2  # with the cell's own step three
     x, _ = batch()
     h = torch.zeros(B, H, dtype=torch.float64)
     for t in range(T):
