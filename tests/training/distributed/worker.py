@@ -258,7 +258,9 @@ def tower(**options):
     x, y = tensors()
     x = x.double()  # Adam makes much of rounding
     data = Data((x, y), (x[:12], y[:12]), (x[12:24], y[12:24]))
-    return fitted(Path(), model=Tower().double(), data=data, **arguments)
+    model = Tower().double()
+    model.read.weight.data = model.read.weight.data.T.contiguous().T  # as channels may be
+    return fitted(Path(), model=model, data=data, **arguments)
 
 
 def sharded(folder: Path):

@@ -141,10 +141,13 @@ class Processes:
     def load_rule(self, rule: Any, state: dict[str, Any]) -> None:
         """Give the rule its state, read from a file."""
         rule.load_state_dict(state)
+        optimizer = getattr(rule, "optimizer", None)
         if self.shards is not None:
             from neurarium.training.distributed.sharding import part_optimizer
 
             part_optimizer(rule.optimizer)
+        elif isinstance(optimizer, torch.optim.Optimizer):
+            _lay_out(optimizer)
 
     def seed(self, seed: int) -> int:
         """A seed for what must differ between processes, such as dropout; the first keeps it."""
@@ -358,6 +361,22 @@ def _has_unused(judge: _Judge, batch: Batch) -> int:
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         judge.model.train(training)
     return int(any(g is None for g in gradients))
+
+
+@torch.no_grad()
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Bring state that was written in another memory format into the parameters' own.
+
+    Fused kernels go through memory and do not ask.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if (
+                isinstance(value, Tensor)
+                and value.shape == parameter.shape
+                and value.stride() != parameter.stride()
+            ):
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _weighing(processes: Processes, objective: Objective) -> Objective:

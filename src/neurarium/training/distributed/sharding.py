@@ -52,6 +52,8 @@ class Shards:
         self.kept = [(module, type(module), _hooks(module)) for module in model.modules()]
         blocks = _blocks(model)
         outside = _read_outside(blocks, model, objective, example)
+        for parameter in model.parameters():  # a range test may have ordered channels last
+            parameter.data = parameter.data.contiguous()
         self.mesh = init_device_mesh(torch.device(device).type, (size,))
         self.groups: list[Any] = [
             block for block in blocks if outside.isdisjoint(map(id, block.parameters()))
@@ -128,7 +130,7 @@ def part_optimizer(optimizer: torch.optim.Optimizer) -> None:
 
 
 def _like(value: Tensor, parameter: DTensor) -> DTensor:
-    value = value.to(parameter.device)
+    value = value.to(parameter.device).contiguous()  # as parts are; fused kernels do not ask
     mesh, placements = parameter.device_mesh, parameter.placements
     return distribute_tensor(value, mesh, placements, src_data_rank=None)
 
