@@ -54,6 +54,7 @@ lint: $(VENV)/.ready-dev ## check format, style, types and the direction of impo
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: ARGS ?= --page docs/benchmarks.md
 bench: $(PEERS)/.ready ## time Neurarium against its peers, in an environment of their own
 	$(PEERS)/bin/python -m benchmarks $(ARGS)
 

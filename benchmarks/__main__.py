@@ -14,21 +14,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, components, machine, seeds, tables
+from benchmarks import accuracy, components, machine, page, seeds, tables
 from benchmarks.workloads import WORKLOADS, Workload
 
 _ROOT = Path(__file__).parents[1]
 _SLOWEST_PROCESS = 240  # seconds
-_GRAPHS = "graphs"
 _ALONE = {module.NAME: module for module in (components, seeds)}  # which time their own contenders
+_APART = {"graphs": ["--large"], "gpu": []}  # which have their own table, and their arguments
 
 
 def main() -> None:
     arguments = _arguments()
     started, facts = time.monotonic(), machine.facts()
     print(tables.heading(facts), flush=True)
-    names = arguments.only or [*WORKLOADS, accuracy.NAME, *_ALONE, _GRAPHS]
+    print(page.versions(), flush=True)
+    names = arguments.only or [*WORKLOADS, accuracy.NAME, *_ALONE, *_APART]
     chosen = [WORKLOADS[name] for name in names if name in WORKLOADS]
+    found = _report("benchmarks.peaks", [], threads=os.cpu_count() or 1) if chosen else {}
+    peaks = {} if "error" in found or not found else {**found, "cores": facts["cores"]}
     measured: dict[str, dict[str, list[Any]]] = {
         w.name: {c: [] for c in _contenders(w, arguments.contenders)} for w in chosen
     }
@@ -42,21 +45,37 @@ def main() -> None:
                     continue  # it failed once; spare the time
                 reports.append(_measure(name, contender, round_))
                 _say(round_, name, contender, reports[-1])
+    texts, verdicts = [], []
     for workload in chosen:
-        print("\n" + tables.table(workload, measured[workload.name]))
+        text, reached = tables.table(workload, measured[workload.name], peaks)
+        texts.append(text)
+        verdicts += reached
     if accuracy.NAME in names:
-        print("\n" + accuracy.table(measured[accuracy.NAME]))
-    for name, module in _ALONE.items():
-        if name in names:
-            print("\n" + module.table(measured[name]["all"]))
-    if _GRAPHS in names:  # against a peer of its own, which prints its own table
-        print(flush=True)
-        words = ["-m", "benchmarks.graphs", "--large", "--rounds", str(arguments.rounds)]
-        subprocess.run([sys.executable, *words], cwd=_ROOT, check=False)
+        texts.append(accuracy.table(measured[accuracy.NAME]))
+    texts += [m.table(measured[name]["all"]) for name, m in _ALONE.items() if name in names]
+    print("\n" + "\n\n".join(texts), flush=True)
+    for name in (name for name in _APART if name in names):
+        texts.append(_tell(name, arguments.rounds))
     print(f"\n{time.monotonic() - started:.0f} s in all")
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "measured": measured}, indent=1))
     print(f"everything measured: {arguments.json}")
+    if arguments.page:
+        page.write(arguments.page, tables.heading(facts), peaks, verdicts, texts)
+        page.tell_readme(_ROOT / "README.md", verdicts, texts)
+        print(f"the page: {arguments.page}")
+
+
+def _tell(name: str, rounds: int) -> str:
+    """What a program that makes its own table prints, shown while it does."""
+    words = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{name}", "--rounds", str(rounds)]
+    said = []
+    with subprocess.Popen([*words, *_APART[name]], cwd=_ROOT, stdout=-1, text=True) as told:
+        assert told.stdout is not None
+        for line in told.stdout:
+            print(line, end="", flush=True)
+            said.append(line)
+    return "".join(said).strip()
 
 
 def _measure(name: str, contender: str, seed: int) -> dict[str, Any]:
@@ -75,7 +94,7 @@ def _report(module: str, words: list[str], threads: int) -> dict[str, Any]:
         "OMP_NUM_THREADS": str(min(threads, os.cpu_count() or 1)),
         # Threads that spin while they wait make every timing on a busy machine worthless.
         "OMP_WAIT_POLICY": "PASSIVE",
-        "KERAS_BACKEND": "torch",
+        "KERAS_BACKEND": "jax" if "keras_jax" in words else "torch",
     }
     try:
         done = subprocess.run(
@@ -105,7 +124,7 @@ def _say(round_: int, name: str, contender: str, report: dict[str, Any]) -> None
         said = tables.brief(report)
     else:
         said = report.get("error") or (f"{report['accuracy']:.4f}" if "accuracy" in report else "")
-    print(f"round {round_ + 1}  {name:9}{contender:12}{said}", file=sys.stderr, flush=True)
+    print(f"round {round_ + 1}  {name:9}{contender:13}{said}", file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
@@ -116,13 +135,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[*WORKLOADS, accuracy.NAME, *_ALONE, _GRAPHS],
+        choices=[*WORKLOADS, accuracy.NAME, *_ALONE, *_APART],
         help="just these",
     )
     parser.add_argument("--contenders", nargs="+", help="just these, and each workload's baseline")
     parser.add_argument(
         "--json", type=Path, default=_ROOT / "runs" / "benchmarks.json", help="where figures go"
     )
+    parser.add_argument("--page", type=Path, help="where a page for readers goes, and into README")
     return parser.parse_args()
 
 

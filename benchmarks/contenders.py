@@ -4,6 +4,7 @@
 are off everywhere. What differs on equal terms is noted where it does.
 """
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -71,6 +72,51 @@ def plain(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[
             optimizer.step()
             total += loss.item()
         mark()
+
+
+def fused(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]) -> None:
+    """What a careful user writes: data in memory, fused Adam, nothing read."""
+    _resident(workload, x, y, epochs, mark)
+
+
+def autocast(
+    workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]
+) -> None:
+    """The same under bf16 autocast."""
+    with torch.autocast("cpu", torch.bfloat16):
+        _resident(workload, x, y, epochs, mark)
+
+
+def _resident(
+    workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]
+) -> None:
+    model, batches = workload.model(), _Resident(x, y, workload.batch_size)
+    optimizer = torch.optim.Adam(model.parameters(), LR, fused=True)
+    mark()
+    for _ in range(epochs):
+        for inputs, target in batches:
+            workload.loss(model(inputs), target).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        mark()
+
+
+def python_cell(
+    workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]
+) -> None:
+    """Neurarium's own LSTM cell, in Python and step by step, where torch's fused layer stood."""
+    from neurarium.layers import Recurrent
+
+    class Stepwise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent = Recurrent("lstm", 128, 128, fused=False)
+            self.out = nn.Linear(128, 10)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.out(self.recurrent(inputs)[0][:, -1])
+
+    neurarium(dataclasses.replace(workload, model=Stepwise), x, y, epochs, mark)
 
 
 def neurarium(
@@ -227,6 +273,9 @@ def keras(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[
         callbacks=[Marks()],
         verbose=0,
     )
+
+
+keras_jax = keras  # Keras reads its backend from the environment
 
 
 def skorch(workload: Workload, x: Tensor, y: Tensor, epochs: int, mark: Callable[[], None]) -> None:

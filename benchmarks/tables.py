@@ -1,4 +1,4 @@
-"""Medians and ratios of what was measured, as text."""
+"""Medians, ratios and floors of what was measured, as text."""
 
 import statistics
 from typing import Any
@@ -24,8 +24,10 @@ def brief(report: dict[str, Any]) -> str:
     return f"{min(walls):.3f} to {max(walls):.3f} s{mark}"
 
 
-def table(workload: Workload, measured: dict[str, list[dict[str, Any]]]) -> str:
-    """One row a contender; speeds are relative to the baseline, more is faster."""
+def table(
+    workload: Workload, measured: dict[str, list[dict[str, Any]]], peaks: dict[str, float]
+) -> "tuple[str, list[Verdict]]":
+    """One row a contender, speeds relative to the baseline, and what came of each target."""
     figures = {name: _figures(reports) for name, reports in measured.items()}
     base = figures[workload.baseline]
     lines = [
@@ -35,9 +37,46 @@ def table(workload: Workload, measured: dict[str, list[dict[str, Any]]]) -> str:
     ]
     for name, own in figures.items():
         lines.append(f"{name:12}" + (own["error"] if "error" in own else _row(own, base)))
-    if "wall" in base and "wall" in figures.get("neurarium", {}):
-        lines += _verdict(workload, figures["neurarium"], base)
-    return "\n".join(lines)
+    verdicts = [
+        Verdict(workload, whose, figures[whose], versus, figures[versus], wanted)
+        for whose, versus, wanted in workload.targets
+        if "wall" in figures.get(whose, {}) and "wall" in figures.get(versus, {})
+    ]
+    lines += [verdict.said for verdict in verdicts]
+    lines += _engine(workload, figures.get("neurarium", {}), peaks)
+    return "\n".join(lines), verdicts
+
+
+class Verdict:
+    """Whether one contender was as much faster than another as wanted."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        whose: str,
+        own: dict[str, Any],
+        versus: str,
+        theirs: dict[str, Any],
+        wanted: float,
+    ) -> None:
+        self.title, self.whose, self.versus, self.wanted = workload.title, whose, versus, wanted
+        measure = workload.measure
+        self.kind = "CPU time" if measure == "cpu" else "wall time"
+        self.speed = theirs[measure] / own[measure]
+        self.best = theirs[f"best_{measure}"] / own[f"best_{measure}"]
+
+    @property
+    def outcome(self) -> str:
+        """In one word."""
+        return "reached" if self.speed >= self.wanted else "MISSED"
+
+    @property
+    def said(self) -> str:
+        """In one line."""
+        return (
+            f"{self.whose} / {self.versus} by {self.kind}: speed {self.speed:.2f} "
+            f"(best units {self.best:.2f}), wanted {self.wanted:.2f}: {self.outcome}"
+        )
 
 
 def _figures(reports: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,17 +110,23 @@ def _row(own: dict[str, Any], base: dict[str, Any]) -> str:
     )
 
 
-def _verdict(workload: Workload, own: dict[str, Any], base: dict[str, Any]) -> list[str]:
-    measure = workload.measure
-    speed = base[measure] / own[measure]
-    best = base[f"best_{measure}"] / own[f"best_{measure}"]
-    kind = "CPU time" if measure == "cpu" else "wall time"
-    lines = [
-        f"neurarium / {workload.baseline} by {kind}: speed {speed:.2f} (best units {best:.2f}), "
-        f"wanted {workload.target:.2f}: {'reached' if speed >= workload.target else 'MISSED'}"
-    ]
-    engine = own["engine"]
-    if engine:
-        settings = ("precision", "channels_last", "threads", "compile")
-        lines.append("engine: " + ", ".join(f"{name} {engine[name]}" for name in settings))
+def _engine(workload: Workload, own: dict[str, Any], peaks: dict[str, float]) -> list[str]:
+    """How Neurarium computed, and how far it is from what the machine could do."""
+    if not own.get("engine"):
+        return []
+    settings = ("precision", "channels_last", "threads", "compile")
+    lines = ["engine: " + ", ".join(f"{name} {own['engine'][name]}" for name in settings)]
+    if peaks:
+        least, share = floor(workload, own, peaks)
+        lines.append(f"floor of a unit: {1e3 * least:.1f} ms; {share:.0%} of neurarium's best")
     return lines
+
+
+def floor(workload: Workload, own: dict[str, Any], peaks: dict[str, float]) -> tuple[float, float]:
+    """Seconds that a unit takes at the machine's peaks, and as a share of the best unit."""
+    needs = workload.arithmetic()
+    precision = "bf16" if own["engine"]["precision"] == "bf16-mixed" else "fp32"
+    threads = min(workload.threads, own["engine"]["threads"] or workload.threads)
+    flops = peaks[precision] * threads / peaks["cores"]
+    least = max(needs["flops"] / flops, needs["bytes"] / peaks["copy"])
+    return least, least / own["best_wall"]
