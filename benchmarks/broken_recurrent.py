@@ -422,7 +422,11 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
         "answers.append(answers[-1] + self.out(h[:, 0]))",
         "answers.append(answers[0] + self.out(h[:, 0]))",
     ),
-    "a pinball that is symmetric": (*FORECASTS, "F.relu(-error).mul(1 - q)", "F.relu(-error).mul(q)"),
+    "a pinball that is symmetric": (
+        *FORECASTS,
+        "F.relu(-error).mul(1 - q)",
+        "F.relu(-error).mul(q)",
+    ),
     "NLinear without its last value": (
         "src/neurarium/networks/forecaster_linear.py",
         "tests/networks/test_forecaster_linear.py",
