@@ -297,8 +297,8 @@ print(json.dumps({"code": code, "peak": peak}))
 
 
 def test_data_larger_than_the_memory_trains_in_it(tmp_path):
-    rows = 3_000_000
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (rows, 64))  # sparse
+    rows = 400_000
+    x = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (rows, 512))  # sparse
     y = np.random.default_rng(0).integers(0, 2, rows).astype(np.uint8)
     np.save(tmp_path / "y.npy", y)
     x[::1000] = y[::1000, None]
