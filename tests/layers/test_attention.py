@@ -221,6 +221,13 @@ def test_dropout_keeps_the_mean_and_only_while_training():
     assert ((drawn.mean(0) - expected).abs() < 4.5 * deviation).all()
 
 
+def test_luongs_new_state_is_made_of_context_and_state():
+    layer, states, source = LuongAttention(4).double(), rows(2, 3, 4), rows(2, 5, 4)
+    out, weights = layer(states, source)
+    both = torch.cat([weights @ source, states], -1)
+    torch.testing.assert_close(out, torch.tanh(both @ layer.combine.weight.T))
+
+
 def test_weights_are_told_as_they_were_before_dropout():
     q, k, v = rows(2, 3, 6), rows(2, 5, 6), rows(2, 5, 4)
     context, weights = attend(q, k, v, dropout=0.5)
