@@ -82,7 +82,9 @@ def _outcome(copy: Path, tests: str) -> int:
         sys.path[:0] = [str(copy / "src"), str(copy)]
         import pytest
 
-        code = int(pytest.main([tests, "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist"]))
+        # Without the check of every annotation, which costs more than most tests.
+        plain = "addopts=--import-mode=importlib"
+        code = int(pytest.main([tests, "-qx", "-p", "no:cacheprovider", "-o", plain]))
     os._exit(code)
 
 

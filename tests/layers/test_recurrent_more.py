@@ -225,3 +225,16 @@ def test_a_price_on_thought_makes_it_short():
 def test_adaptive_options_are_checked(unchecked):
     with pytest.raises(ValueError, match="epsilon must lie between 0 and 1"):
         adaptive(epsilon=0.0)
+
+
+def test_a_row_that_has_halted_waits_for_the_others():
+    torch.manual_seed(0)
+    model = Adaptive(RNNCell(3, 4)).double()
+    with torch.no_grad():
+        model.halt.weight.mul_(8)
+        model.halt.bias.fill_(-1)
+    x = 3 * torch.randn(6, 5, 2).double()
+    out, _ = model(x)
+    assert len(model.steps.unique()) > 2
+    for row, together in zip(x, out, strict=True):
+        torch.testing.assert_close(model(row[None])[0][0], together)
