@@ -233,13 +233,13 @@ BROKEN: dict[str, tuple[str, str, str, str]] = {
     # irnn
     "one identity across all gates": (
         f"{CELLS}/initialize.py",
-        AS_LAYER,
+        MORE,
         "return weight.split(weight.shape[1])",
         "return (weight,)",
     ),
     "an IRNN that keeps its biases": (
         f"{CELLS}/initialize.py",
-        AS_LAYER,
+        MORE,
         "nn.init.zeros_(parameter)",
         "pass",
     ),
