@@ -45,6 +45,7 @@ class FlatBackprop:
     def __init__(self, rule: Backprop, by_hand: ByHand, dtype: torch.dtype | None = None) -> None:
         self.rule, self.by_hand, self.dtype = rule, by_hand, dtype
         self.rows, self.loss, self.is_open = 0, 0.0, False
+        self._own = {id(p) for layer in by_hand.layers for p in layer.linear.parameters()}
         self._vectors: list[_Vector] = []
         self._known: list[list[int]] = []  # parameters that lie in the vectors, by their ids
 
@@ -121,15 +122,14 @@ class FlatBackprop:
 
     def _serves(self) -> bool:
         """Whether the next steps can be done so: Adam along the whole gradient, and no more."""
-        optimizer, layers = self.rule.optimizer, self.by_hand.layers
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        own = {id(p) for layer in layers for p in layer.linear.parameters()}
+        optimizer = self.rule.optimizer
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
         return (
             self.rule.is_plain
             and self.by_hand.is_unheard()
             and type(optimizer) in FUSED_ADAM
             and not is_heard(optimizer)
-            and {id(p) for p in parameters} == own
+            and set(map(id, parameters)) == self._own
             and all(_is_usual(g, optimizer) for g in optimizer.param_groups if g["params"])
         )
 
