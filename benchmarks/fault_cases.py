@@ -8,12 +8,10 @@ import contextlib
 import hashlib
 import io
 import json
-import math
 import os
 import random
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-_PATIENCE = 400  # seconds for any process
+PATIENCE = 400  # seconds for any process
 _NETWORK = ("--network=MLP:hidden=16", "--lr=0.003", "--epochs=250", "--val-size=0.2", "--seed=1")
 
 
@@ -55,7 +53,7 @@ class Bench:
         child = start(self.words(place))
         wait_for(place, "*/*/checkpoints/best/meta.json", child)
         child.send_signal(number)
-        out, err = child.communicate(timeout=_PATIENCE)
+        out, err = child.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(child.args, child.returncode, out, err)
 
     def resumed(self, place: Path, clock: str = "") -> str:
@@ -83,7 +81,7 @@ def kill_study(bench: Bench, folder: Path) -> str:
     whole = neurarium([*words, f"--directory={folder / 'whole'}"])
     assert whole.returncode == 0, whole.stderr
     child = start([*words, f"--directory={folder / 'cut'}"], start_new_session=True)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while len(_trials_of(folder / "cut")) < 2 and time.monotonic() < deadline:
         assert child.poll() is None, "the study ended before it was killed"
         time.sleep(0.02)
@@ -121,7 +119,7 @@ def full_disk(bench: Bench, folder: Path) -> str:
         with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
-        _, err = child.communicate(timeout=_PATIENCE)
+        _, err = child.communicate(timeout=PATIENCE)
         assert child.returncode == 1, err
         assert "No space left on device" in one_line(err)
         (disk / "filler").unlink()
@@ -269,122 +267,6 @@ def memory(bench: Bench, folder: Path) -> str:
     return f"one sentence: of 25000 rows {fitting} fit; they do"
 
 
-def killed_worker(bench: Bench, folder: Path) -> str:
-    """kill -9 of one of two --workers"""
-    whole = neurarium(bench.words(folder / "whole", "--workers=2"))
-    assert whole.returncode == 0, whole.stderr
-    child = start(bench.words(folder / "cut", "--workers=2"))
-    wait_for(folder / "cut", "*/*/checkpoints/best/meta.json", child)
-    children = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    out, err = child.communicate(timeout=_PATIENCE)
-    assert child.returncode == 0, err
-    assert "a process died of SIGKILL; all begin again" in err
-    assert "going on after" in out
-    assert outcome(folder / "cut") == outcome(folder / "whole")
-    return "both began again by themselves, from the last checkpoint, to the same bytes"
-
-
-def lost_node(bench: Bench, folder: Path) -> str:
-    """kill -9 of one of two nodes (torchrun)"""
-    whole = neurarium(bench.words(folder / "whole", "--workers=2"))
-    assert whole.returncode == 0, whole.stderr
-    with Nodes(bench.words(folder / "cut"), folder, "2") as nodes:
-        nodes.kill_one(folder / "cut")
-        nodes.start()
-        said = nodes.finish()
-    assert "going on after" in said, said
-    assert outcome(folder / "cut") == outcome(folder / "whole")
-    return "started again, it joined; both went on from the last checkpoint to the same bytes"
-
-
-def surviving_node(bench: Bench, folder: Path) -> str:
-    """kill -9 of a node that stays away"""
-    with Nodes(bench.words(folder / "cut"), folder, "1:2") as nodes:
-        nodes.kill_one(folder / "cut")
-        said = nodes.finish()
-    assert "begun by 2 processes, resumed by 1" in said, said
-    found, expected = outcome(folder / "cut"), bench.expected
-    assert close(found["history"], expected["history"], 1e-4), "the curve is another one"
-    return "the other went on alone from the last checkpoint, along the same curve"
-
-
-class Nodes:
-    """Two nodes on this machine that train together: a `torchrun` each, and its process.
-
-    Args:
-        nodes: with how many the job goes on, as `--nnodes` of torchrun.
-    """
-
-    def __init__(self, words: list[str], folder: Path, nodes: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.torchrun = [
-            sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}",
-            "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}",
-            "--local-addr=127.0.0.1", "--rdzv-id=job", "--max-restarts=20",
-            "--monitor-interval=0.2",
-        ]  # fmt: skip
-        self.words = ["-m", "neurarium", *words]
-        self.folder, self.running, self.logs = folder, list[subprocess.Popen](), list[Path]()
-
-    def __enter__(self) -> "Nodes":
-        self.start()
-        self.start()
-        return self
-
-    def start(self) -> None:
-        """Let a node join."""
-        meeting = f"--rdzv-conf=last_call_timeout=3,is_host={not self.logs}"  # where the first is
-        self.logs.append(self.folder / f"node{len(self.logs)}.log")
-        # A node that joins later is told the address of the others only so, as of torch 2.13.
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE",
-               "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # fmt: skip
-        with self.logs[-1].open("w") as log:
-            command = [*self.torchrun, meeting, *self.words]
-            child = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        self.running.append(child)
-
-    def kill_one(self, place: Path) -> None:
-        """Kill the second node, agent and process, after the first checkpoint."""
-        wait_for(place, "*/*/checkpoints/best/meta.json", self.running[0])
-        _kill_tree(self.running.pop())
-
-    def finish(self) -> str:
-        """Wait for those that are left; what they said."""
-        codes = [child.wait(_PATIENCE) for child in self.running]
-        said = "".join(log.read_text() for log in self.logs)
-        assert not any(codes), said
-        return said
-
-    def __exit__(self, *error: object) -> None:
-        for child in self.running:
-            if child.poll() is None:
-                _kill_tree(child)
-
-
-def _kill_tree(child: subprocess.Popen) -> None:
-    def with_children(pid: int) -> list[int]:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *(each for number in children for each in with_children(int(number)))]
-
-    for pid in with_children(child.pid):
-        os.kill(pid, signal.SIGKILL)
-    child.wait()
-
-
-def close(
-    found: list[dict[str, float]], expected: list[dict[str, float]], tolerance: float
-) -> bool:
-    """Whether two histories are the same to this relative difference."""
-    return len(found) == len(expected) and all(
-        math.isclose(ours[name], value, rel_tol=tolerance)
-        for ours, theirs in zip(found, expected, strict=True)
-        for name, value in theirs.items()
-    )
-
-
 def larger(bench: Bench, folder: Path) -> str:
     """20 GB of data, 1 GB of memory"""
     import numpy as np
@@ -406,8 +288,7 @@ CASES: dict[str, Callable[[Bench, Path], str]] = {
     for case in (
         sigterm, kill_study, full_disk, read_only, truncated, flipped, all_flipped,
         corrupted_data, clock,
-        dead_loader, memory, nan_data, nan_weights, killed_worker, lost_node,
-        surviving_node, larger,
+        dead_loader, memory, nan_data, nan_weights, larger,
     )
 }  # fmt: skip
 
@@ -444,7 +325,7 @@ def neurarium(words: list[str], **options: Any) -> subprocess.CompletedProcess:
     """The command to its end."""
     child = start(words, **options)
     try:
-        out, err = child.communicate(timeout=_PATIENCE)
+        out, err = child.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         child.kill()
         raise
@@ -454,14 +335,14 @@ def neurarium(words: list[str], **options: Any) -> subprocess.CompletedProcess:
 def _child(kind: str, folder: Path, how: str, expect: int = 0) -> str:
     command = [sys.executable, __file__, kind, str(folder), how]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_PATIENCE)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == expect, done.stderr
     return done.stderr
 
 
 def wait_for(place: Path, pattern: str, child: subprocess.Popen) -> None:
     """Until there is such a file."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not list(place.glob(pattern)):
         assert child.poll() is None, child.communicate()
         assert time.monotonic() < deadline, f"no {pattern} in {place}"

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.fault_cases import CASES, Bench
+from benchmarks import fault_cases, fault_nodes
+from benchmarks.fault_cases import Bench
 
 KINDS = ("resident", "loader")
+_CASES = fault_cases.CASES | fault_nodes.CASES
 _EPOCHS, _BATCH_SIZE, _STEPS_BETWEEN_CHECKPOINTS = 6, 32, 5
 _LONGEST_DELAY = 0.02  # seconds from the chosen step to the kill: between, or inside, two steps
 
@@ -46,7 +48,7 @@ def main() -> None:
             rows.append(("kill -9 of a training", happened, lost, time.monotonic() - begun))
             print(happened, flush=True)
         chosen = [name for name in arguments.only.split(",") if name]
-        rows += _cases(Path(folder), chosen if arguments.only != "all" else list(CASES))
+        rows += _cases(Path(folder), chosen if arguments.only != "all" else list(_CASES))
     print()
     for row in [("fault", "what happened", "lost", None), *rows]:
         seconds = "" if row[3] is None else f"{row[3]:5.0f} s"
@@ -61,10 +63,10 @@ def _cases(folder: Path, names: list[str]) -> list[tuple[str, str, str, float]]:
         begun, place = time.monotonic(), folder / f"case-{name}"
         place.mkdir()
         try:
-            happened, lost = CASES[name](bench, place), "nothing"
+            happened, lost = _CASES[name](bench, place), "nothing"
         except Exception as error:  # the other faults are still to be seen
             happened, lost = f"{type(error).__name__}: {error}"[-2000:], "FAILED"
-        rows.append((CASES[name].__doc__ or name, happened, lost, time.monotonic() - begun))
+        rows.append((_CASES[name].__doc__ or name, happened, lost, time.monotonic() - begun))
         print(f"{name}: {happened}", flush=True)
     return rows
 
@@ -190,7 +192,7 @@ def _has_checkpoint(directory: Path) -> bool:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--trials", type=int, default=20, help="number of kills (20)")
-    parser.add_argument("--only", default="all", help=f"of {','.join(CASES)}; empty for none")
+    parser.add_argument("--only", default="all", help=f"of {','.join(_CASES)}; empty for none")
     parser.add_argument("--seed", type=int, help="of the kills' places; by default new each time")
     parser.add_argument("--child", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--directory", help=argparse.SUPPRESS)

@@ -1,6 +1,7 @@
 """Two nodes under torchrun, one of which is lost and comes back."""
 
-from benchmarks.fault_cases import Bench, Nodes, close, outcome
+from benchmarks.fault_cases import Bench, outcome
+from benchmarks.fault_nodes import Nodes, close
 
 
 def test_a_job_of_two_nodes_survives_that_one_is_killed(tmp_path, neurarium):
