@@ -223,6 +223,18 @@ def test_augmented_data_go_torchs_way(steps):
     assert not steps
 
 
+def test_a_layer_that_a_callback_freezes_stays(steps):
+    class Freeze(Callback):
+        def on_fit_start(self, trainer):
+            trainer.model.layers[0].requires_grad_(False)
+
+    torch.manual_seed(0)
+    before = MLP([6, 8, 5, 3]).layers[0].weight.clone()
+    run = train(Backprop("adam", lr=0.1), make_data(), callbacks=[Freeze()])
+    assert torch.equal(run.model.layers[0].weight, before)
+    assert not steps
+
+
 def test_hooks_are_heard(steps):
     heard = []
     network = MLP([6, 8, 3])

@@ -121,9 +121,10 @@ class ByHand:
         return self.loss.applies(batch[self.target]) and self.chain.enters_as_rows(batch["input"])
 
     def is_unheard(self) -> bool:
-        """Whether no hook waits for what happens inside the model."""
+        """Whether no hook waits for what happens inside the model, nor a layer was frozen since."""
         return (
-            not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
+            all(p.requires_grad for layer in self.layers for p in layer.linear.parameters())
+            and not (hooks._global_forward_hooks or hooks._global_forward_pre_hooks)
             and not any(
                 m._forward_hooks or m._forward_pre_hooks or m._backward_hooks
                 or m._backward_pre_hooks
